@@ -1,0 +1,310 @@
+"""The configuration: one TOML file and the environment, typed and checked before anything is started.
+
+Every mistake is a `ConfigError` of one line: the key, the value, and what to write instead. The environment
+overrides the file: `DMPOOL_STRATUM__LISTEN` is `stratum.listen`. Secrets never appear in a message.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from register.address import InvalidAddress, script_for
+from register.identity import InvalidIdentity, Kind, identify
+from stratum.difficulty import exponent_at_most
+from stratum.job import TAG_LIMIT
+from stratum.vardiff import DifficultyPolicy
+
+Chain = Literal["main", "testnet4", "signet", "regtest"]
+ENVIRONMENT_PREFIX = "DMPOOL_"
+SECRET_KEYS = ("url", "password")
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used: key, value and remedy in one line."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Listen(_Section):
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _listen(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    host, separator, port = value.rpartition(":")
+    if not separator or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError('write it as "host:port", for example "127.0.0.1:8080"')
+    return Listen(host=host.strip("[]"), port=int(port))
+
+
+class PoolSection(_Section):
+    """Who the pool is and how it splits."""
+
+    name: str = Field(min_length=1, max_length=200)
+    bin: str
+    chain: Chain
+    address: str
+    accreditation: str = ""
+    """Number of the accreditation (O-20)."""
+    commission_bps: int = Field(default=100, ge=0, le=10_000)
+    pplns_window: int = Field(default=2, ge=1, le=1000)
+    """The PPLNS window as a multiple of the network difficulty of the found block."""
+    tag: str = "/dmpool/"
+    """What the coinbase says of its pool."""
+
+    @field_validator("bin")
+    @classmethod
+    def _legal_entity(cls, value: str) -> str:
+        try:
+            kind = identify(value)
+        except InvalidIdentity as error:
+            raise ValueError(str(error)) from error
+        if kind is not Kind.LEGAL_ENTITY:
+            raise ValueError("a pool is a legal entity of Kazakhstan (O-20): its BIN has a 4 as fifth digit")
+        return value
+
+    @field_validator("tag")
+    @classmethod
+    def _short_tag(cls, value: str) -> str:
+        if not value.isascii() or not value.isprintable() or len(value) > TAG_LIMIT:
+            raise ValueError(f"use up to {TAG_LIMIT} printable ASCII characters")
+        return value
+
+    @model_validator(mode="after")
+    def _address_of_chain(self) -> PoolSection:
+        try:
+            script_for(self.address, self.chain)
+        except InvalidAddress as error:
+            raise ValueError(f"address: {error}") from error
+        return self
+
+    @property
+    def script(self) -> bytes:
+        """The scriptPubKey that the coinbase pays."""
+        return script_for(self.address, self.chain)
+
+
+class NodeSection(_Section):
+    """One bitcoind."""
+
+    url: SecretStr
+    """http://user:password@host:port, or without user and password beside a cookie_file."""
+    cookie_file: Path | None = None
+    zmq: str | None = None
+    """Its zmqpubhashblock address, for example tcp://127.0.0.1:28332."""
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError('write it as "http://user:password@127.0.0.1:8332"')
+        return value
+
+    @field_validator("zmq")
+    @classmethod
+    def _endpoint(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("tcp://", "ipc://")):
+            raise ValueError('write it as "tcp://127.0.0.1:28332"')
+        return value
+
+
+class StratumSection(_Section):
+    """The miners' front."""
+
+    listen: Listen = Listen(host="0.0.0.0", port=3333)  # noqa: S104 - miners come from outside
+    start_difficulty: float = Field(default=16384, gt=0, le=2**40)
+    min_difficulty: float | None = Field(default=None, gt=0, le=2**40)
+    """Unless given: the start difficulty / 16, and at least 1 when that one is at least 1."""
+    max_difficulty: float = Field(default=2**40, gt=0, le=2**40)
+    shares_per_minute: float = Field(default=12, gt=0, le=6000)
+    version_mask: str = Field(default="1fffe000", pattern=r"^[0-9a-fA-F]{8}$")
+
+    _parse_listen = field_validator("listen", mode="before")(_listen)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> StratumSection:
+        if not self.policy.minimum <= self.policy.start <= self.policy.maximum:
+            raise ValueError(
+                f"start_difficulty {self.start_difficulty:g} is outside min_difficulty "
+                f"{self.min_difficulty or 0:g} and max_difficulty {self.max_difficulty:g}"
+            )
+        return self
+
+    @property
+    def policy(self) -> DifficultyPolicy:
+        """The same as powers of two, rounded down."""
+        start = exponent_at_most(self.start_difficulty)
+        lowest = max(start - 4, min(start, 0))
+        return DifficultyPolicy(
+            start=start,
+            minimum=lowest if self.min_difficulty is None else exponent_at_most(self.min_difficulty),
+            maximum=exponent_at_most(self.max_difficulty),
+            shares_per_minute=self.shares_per_minute,
+        )
+
+
+class DatabaseSection(_Section):
+    """PostgreSQL."""
+
+    url: SecretStr | None = None
+    """postgresql://user:password@host/database; none: the embedded PostgreSQL in data_dir."""
+
+    @field_validator("url")
+    @classmethod
+    def _postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(
+            ("postgresql://", "postgresql+asyncpg://")
+        ):
+            raise ValueError('write it as "postgresql://user:password@host/database"')
+        return value
+
+
+class WebSection(_Section):
+    """The status page."""
+
+    listen: Listen = Listen(host="127.0.0.1", port=8080)
+    _parse_listen = field_validator("listen", mode="before")(_listen)
+
+
+class MetricsSection(_Section):
+    """Prometheus metrics."""
+
+    listen: Listen = Listen(host="127.0.0.1", port=9090)
+    _parse_listen = field_validator("listen", mode="before")(_listen)
+
+
+class Settings(BaseSettings):
+    """The whole configuration."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    data_dir: Annotated[Path, Field()]
+    pool: PoolSection
+    nodes: tuple[NodeSection, ...] = ()
+    stratum: StratumSection = StratumSection()
+    database: DatabaseSection = DatabaseSection()
+    web: WebSection = WebSection()
+    metrics: MetricsSection = MetricsSection()
+    demo_miners: int = Field(default=0, ge=0, le=32, exclude=True)
+    """Simulated miners that `dmpool run` without a configuration brings along."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Settings:
+        if not self.nodes and self.pool.chain != "regtest":
+            raise ValueError(
+                f"nodes: none is given, but the embedded chain is regtest and pool.chain is "
+                f'"{self.pool.chain}"; add a [[nodes]] section'
+            )
+        if self.pool.chain == "main" and self.stratum.start_difficulty < 1:
+            raise ValueError(
+                f"stratum.start_difficulty: {self.stratum.start_difficulty:g} on main would flood the pool; "
+                f"fractions are for tests"
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment first, then what was read from the file (passed to the constructor)."""
+        return env_settings, init_settings
+
+
+DEMO: dict[str, Any] = {
+    "data_dir": ".dmpool",
+    "pool": {
+        "name": "Demo Digital Mining Pool",
+        "bin": "230440000105",
+        "chain": "regtest",
+        "address": "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080",
+        "accreditation": "DEMO",
+    },
+    "stratum": {"start_difficulty": 2**-17, "min_difficulty": 2**-18, "shares_per_minute": 150},
+    "demo_miners": 3,
+}
+"""What runs without a configuration file: the embedded chain, embedded PostgreSQL and three miners."""
+
+
+def load(path: Path | None) -> Settings:
+    """The settings of a file and the environment, or of the demo; raises ConfigError."""
+    values = DEMO if path is None else _read(path)
+    source = "the demo configuration" if path is None else str(path)
+    unknown = _unknown_environment()
+    if unknown:
+        raise ConfigError(f"environment: {unknown}: no such key; see the example in configs/")
+    if path is not None and "demo_miners" in values:
+        raise ConfigError(f"{source}: demo_miners: no such key; remove it")
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_explain(error)}") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; give the path of a configuration file") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"] if part != "Listen")
+    if first["type"] == "extra_forbidden":
+        return f"{key}: no such key; remove it or correct its name"
+    if first["type"] == "missing":
+        return f"{key}: is missing; add it"
+    message = first["msg"].removeprefix("Value error, ")
+    value = first["input"]
+    if isinstance(value, dict | BaseModel) or not key:
+        return f"{key}.{message}" if key else message
+    shown = "(secret)" if key.rsplit(".", 1)[-1] in SECRET_KEYS else repr(value)
+    return f"{key}: {shown}: {message}"
+
+
+def _unknown_environment() -> str | None:
+    for name in os.environ:
+        if name.startswith(ENVIRONMENT_PREFIX):
+            section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+            field = Settings.model_fields.get(section)
+            keys = getattr(field.annotation, "model_fields", None) if field else None
+            if field is None or (key and keys is not None and key not in keys):
+                return name
+    return None

@@ -1,0 +1,174 @@
+"""Found blocks: on disk first, then to every node at once, and again until some node has answered (I9).
+
+Each block is one file in `directory`, named by height and hash, that holds the block and its `Found` record.
+Two marks beside it say how far it came: `.answered` when a node gave a verdict, `.spooled` when the record is
+in the spool. At a start, whatever lacks a mark is done again, and recent blocks that the first node does not
+know any more (it lost its last seconds, say) are sent once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from pool.node import Node, NodeError
+from pool.records import Found
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+RECENT_BLOCKS = 200
+"""How many of the newest blocks are looked up again at a start."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBlock:
+    """A block as it is kept."""
+
+    record: Found
+    block: bytes
+
+    @property
+    def name(self) -> str:
+        """The file's name without its extension."""
+        return f"{self.record.height:08d}-{self.record.block_hash}"
+
+
+class FoundBlocks:
+    """Keeps and submits the blocks of one gateway."""
+
+    def __init__(
+        self, directory: Path, nodes: Sequence[Node], on_verdict: Callable[[str, str], object]
+    ) -> None:
+        """`on_verdict(node, verdict)` is called for each answer: "accepted", a reject word, "unreachable"."""
+        self._directory = directory
+        self._nodes = nodes
+        self._on_verdict = on_verdict
+        self._known: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def found(self, block: FoundBlock) -> bool:
+        """Start to keep and submit a block; False when it is known already."""
+        if block.record.block_hash in self._known:
+            return False
+        self._known.add(block.record.block_hash)
+        self._start(self._keep_and_submit(block))
+        return True
+
+    def spooled(self, record: Found) -> None:
+        """The record of a block is durable in the spool."""
+        name = f"{record.height:08d}-{record.block_hash}"
+        self._start(asyncio.to_thread(self._mark, name, "spooled"))
+
+    def recover(self) -> list[Found]:
+        """Take up what an earlier run left: submits again, and returns the records the spool may lack."""
+        lacking: list[Found] = []
+        names = sorted(path.stem for path in self._directory.glob("*.json"))
+        for position, name in enumerate(names):
+            answered = (self._directory / f"{name}.answered").exists()
+            spooled = (self._directory / f"{name}.spooled").exists()
+            recent = position >= len(names) - RECENT_BLOCKS
+            if answered and spooled and not recent:
+                continue
+            block = _read(self._directory / f"{name}.json")
+            self._known.add(block.record.block_hash)
+            if not spooled:
+                lacking.append(block.record)
+        self._start(self._submit_again(names[-RECENT_BLOCKS:], names))
+        return lacking
+
+    async def close(self) -> None:
+        """Stop trying; what has no answer yet is tried at the next start."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _keep_and_submit(self, block: FoundBlock) -> None:
+        try:
+            await asyncio.to_thread(self._write, block)
+        except OSError as error:
+            log.error("block %s could not be written: %s; submitting all the same", block.name, error)
+        await self._submit_until_answered(block)
+
+    async def _submit_again(self, recent: list[str], names: list[str]) -> None:
+        """Oldest first, one after the other: a block needs its parent."""
+        unanswered = [name for name in names if not (self._directory / f"{name}.answered").exists()]
+        for name in sorted({*recent, *unanswered}):
+            block = _read(self._directory / f"{name}.json")
+            if name in unanswered or await self._lost(block):
+                log.info("submitting block %s again", name)
+                await self._submit_until_answered(block)
+
+    async def _lost(self, block: FoundBlock) -> bool:
+        try:
+            return await self._nodes[0].confirmations(block.record.block_hash) is None
+        except NodeError:
+            return False
+
+    async def _submit_until_answered(self, block: FoundBlock) -> None:
+        while True:
+            verdicts = await asyncio.gather(*(self._submit_to(node, block) for node in self._nodes))
+            if any(verdicts):
+                await asyncio.to_thread(self._mark, block.name, "answered")
+                return
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _submit_to(self, node: Node, block: FoundBlock) -> bool:
+        try:
+            verdict = await node.submit(block.block) or "accepted"
+        except NodeError as error:
+            log.error("block %s: %s did not answer: %s", block.name, node.name, error)
+            self._on_verdict(node.name, "unreachable")
+            return False
+        log.log(
+            logging.INFO if verdict == "accepted" else logging.ERROR,
+            "block %s: %s says %s",
+            block.name,
+            node.name,
+            verdict,
+        )
+        self._on_verdict(node.name, verdict)
+        return True
+
+    def _start(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _write(self, block: FoundBlock) -> None:
+        path = self._directory / f"{block.name}.json"
+        partial = path.with_suffix(".partial")
+        document = {"record": msgspec.json.encode(block.record).decode(), "block": block.block.hex()}
+        with partial.open("w") as file:
+            json.dump(document, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(path)
+        _sync_directory(self._directory)
+
+    def _mark(self, name: str, mark: str) -> None:
+        (self._directory / f"{name}.{mark}").touch()
+        _sync_directory(self._directory)
+
+
+def _read(path: Path) -> FoundBlock:
+    document = json.loads(path.read_text())
+    return FoundBlock(
+        record=msgspec.json.decode(document["record"], type=Found), block=bytes.fromhex(document["block"])
+    )
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,177 @@
+"""The gateway role: jobs, Stratum, share checks, block submission, spool.
+
+Here the share path meets the disk: `ShareRecorder` is what the sessions record to. A share is counted, put
+into the spool and answered when it is durable (I1). A block goes to the nodes before its share is looked at
+further (I9). PostgreSQL is needed once in a gateway's life, for its number; after that a gateway starts and
+works without it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+import native
+from pool.config import Settings
+from pool.found_blocks import FoundBlock, FoundBlocks
+from pool.gatekeeper import RegisterGatekeeper
+from pool.metrics import Metrics
+from pool.node import Node
+from pool.records import Found, Reject, Share
+from pool.spool import Spool
+from pool.work import Work
+from register.gate import Gate
+from stratum.difficulty import Difficulty
+from stratum.extranonce import ExtranonceSource
+from stratum.job import CoinbaseTerms, Job, JobBook
+from stratum.messages import Reason
+from stratum.server import Server
+from stratum.session import Session, Worker
+
+log = logging.getLogger(__name__)
+
+
+class ShareRecorder:
+    """The sessions' recorder: counts, spools, and hands blocks over."""
+
+    def __init__(self, spool: Spool, found_blocks: FoundBlocks, metrics: Metrics) -> None:
+        self._spool = spool
+        self._found_blocks = found_blocks
+        self._counts = metrics.gateway
+        self._blocks_found = metrics.blocks_found
+        self._solved: Found | None = None
+        """The block of the share that is being judged right now."""
+
+    def solved(
+        self,
+        session: Session,
+        worker: Worker | None,
+        job: Job,
+        header: bytes,
+        block_hash: bytes,
+        extranonce2: bytes,
+    ) -> None:
+        """Submit a block at once; its record follows behind its share."""
+        template = job.template
+        record = Found(
+            at_us=time.time_ns() // 1000,
+            miner_id=worker.miner_id if worker else 0,
+            worker=worker.name if worker else "",
+            height=template.height,
+            block_hash=block_hash[::-1].hex(),
+            previous_hash=template.previous_block[::-1].hex(),
+            network_target=template.target.to_bytes(32, "big"),
+            reward_sat=template.coinbase_value,
+            fees_sat=template.fees,
+            coinbase_txid=native.sha256d(job.coinbase(session.extranonce1, extranonce2))[::-1].hex(),
+            credited=False,
+        )
+        block = FoundBlock(record, job.block(header, session.extranonce1, extranonce2))
+        if self._found_blocks.found(block):
+            self._solved = record
+            self._blocks_found.inc()
+            log.info("block %s found at height %d by %s", record.block_hash, record.height, record.worker)
+
+    def accepted(
+        self,
+        session: Session,
+        worker: Worker,
+        job: Job,
+        share_difficulty: Difficulty,
+        header: bytes,
+        now_us: int,
+        answer: bytes,
+    ) -> None:
+        """Spool a share; its answer leaves when it is durable (I1)."""
+        self._counts.accepted += 1
+        self._counts.work += share_difficulty.work
+        self._spool.append(
+            Share(now_us, worker.miner_id, worker.name, job.number, share_difficulty.target_bytes, header),
+            session,
+            answer,
+        )
+        if self._solved is not None:
+            solved_by_this = native.sha256d(header)[::-1].hex() == self._solved.block_hash
+            self._record_block(credited=solved_by_this)
+
+    def rejected(self, session: Session, worker: Worker | None, reason: Reason, now_us: int) -> None:
+        """Count and keep a refused share."""
+        self._counts.rejected[reason.word] += 1
+        if self._solved is not None:
+            self._record_block(credited=False)
+        if worker is not None:
+            self._spool.append(Reject(now_us, worker.miner_id, worker.name, reason.word))
+
+    def queue(self, session: Session, answer: bytes) -> None:
+        """Keep an answer behind those of shares that wait for the disk."""
+        self._spool.queue(session, answer)
+
+    def recover(self, records: Sequence[Found]) -> None:
+        """Spool the records of blocks that an earlier run could not."""
+        for record in records:
+            self._append_block(record)
+
+    def _record_block(self, *, credited: bool) -> None:
+        if self._solved is not None:
+            record, self._solved = self._solved, None
+            self._append_block(msgspec.structs.replace(record, credited=credited))
+
+    def _append_block(self, record: Found) -> None:
+        self._spool.append(record)
+        self._spool.when_durable(lambda: self._found_blocks.spooled(record))
+
+
+class Gateway:
+    """One gateway, from its parts."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        nodes: Sequence[Node],
+        spool: Spool,
+        number: int,
+        gate: Gate,
+        metrics: Metrics,
+    ) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self.spool = spool
+        self.gatekeeper = RegisterGatekeeper(gate, metrics.gateway.refused_authorisations)
+        self.found_blocks = FoundBlocks(
+            Path(settings.data_dir) / "blocks",
+            nodes,
+            lambda node, verdict: metrics.block_verdicts.labels(node, verdict).inc(),
+        )
+        self.recorder = ShareRecorder(spool, self.found_blocks, metrics)
+        # Job numbers go on from the clock, so that no job of this run repeats one of an earlier run.
+        self.book = JobBook(int(time.time()) & 0xFFFFFFFF, int(settings.stratum.version_mask, 16))
+        self.server = Server(
+            book=self.book,
+            gate=self.gatekeeper,
+            recorder=self.recorder,
+            policy=settings.stratum.policy,
+            extranonces=ExtranonceSource(number),
+        )
+        terms = CoinbaseTerms(script=settings.pool.script, tag=settings.pool.tag.encode())
+        self.work = Work(nodes, self.book, terms, self.server.broadcast, metrics)
+        metrics.on_scrape(self._read_gauges)
+
+    async def run(self) -> None:
+        """Serve until cancelled; then end the connections and make durable what was accepted."""
+        self.recorder.recover(self.found_blocks.recover())
+        listen = self.settings.stratum.listen
+        await self.server.listen(listen.host, listen.port)
+        try:
+            await self.work.run()
+        finally:
+            await self.server.close()
+            await self.found_blocks.close()
+
+    def _read_gauges(self) -> None:
+        self.metrics.connections.set(len(self.server.connections))
+        self.metrics.spool_depth.set(self.spool.depth)
+        self.metrics.spool_failing.set(self.spool.failing)

@@ -1,0 +1,105 @@
+"""The Stratum V1 wire: a line in, a typed request out; answers and their error codes.
+
+One JSON object a line. What cannot be a request at all raises `NotARequest`, and the connection that sent it
+is closed after one answer; everything else is answered in the order it came. Ids are echoed byte for byte.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+LINE_LIMIT = 16384
+"""Bytes in one line, newline excluded (peers 1.1)."""
+
+
+class Reason(Enum):
+    """Why something was refused: the code on the wire, and the finer word for people and metrics."""
+
+    MALFORMED = (20, "malformed")
+    NTIME = (20, "ntime-out-of-range")
+    VERSION = (20, "version-bits-outside-mask")
+    UNKNOWN_JOB = (21, "job-not-found")
+    STALE = (21, "stale")
+    DUPLICATE = (22, "duplicate")
+    LOW_DIFFICULTY = (23, "low-difficulty")
+    UNAUTHORISED = (24, "unauthorised")
+    LICENCE = (24, "licence")
+    NOT_SUBSCRIBED = (25, "not-subscribed")
+    UNKNOWN_METHOD = (-3, "method-not-found")
+
+    @property
+    def code(self) -> int:
+        """The error code that goes to the miner."""
+        return int(self.value[0])
+
+    @property
+    def word(self) -> str:
+        """The label in metrics, records and reports."""
+        return str(self.value[1])
+
+
+class NotARequest(ValueError):
+    """A line that is not a JSON object of the protocol."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A call of the miner; or, when `method` is None, its answer to one of ours."""
+
+    method: str | None = None
+    params: list[Any] | None = None
+    id: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    """The least that an answer with an error needs: the id, whatever else is wrong."""
+
+    id: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode = msgspec.json.Decoder(Request).decode
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def parse(line: bytes) -> Request:
+    """The request in a line; raises NotARequest. A request with wrong types comes back as method ""."""
+    try:
+        return _decode(line)
+    except msgspec.ValidationError as error:
+        try:
+            envelope = _decode_envelope(line)
+        except (msgspec.MsgspecError, RecursionError):
+            raise NotARequest(f"not a JSON object with method and params: {error}") from None
+        return Request(method="", params=[str(error)], id=envelope.id)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise NotARequest(f"not JSON: {error}") from None
+
+
+def id_of(request: Request) -> bytes:
+    """The id to echo: any scalar as it came, null in place of an array or an object."""
+    raw = bytes(request.id)
+    return b"null" if raw[:1] in b"[{" else raw
+
+
+def result(request_id: bytes, value: object) -> bytes:
+    """An answer with a result, as a line."""
+    return b'{"id":%b,"result":%b,"error":null}\n' % (request_id, _encode(value))
+
+
+def accepted(request_id: bytes) -> bytes:
+    """The answer `true`, as a line."""
+    return b'{"id":%b,"result":true,"error":null}\n' % request_id
+
+
+def refused(request_id: bytes, reason: Reason, text: str) -> bytes:
+    """An answer with an error `[code, text, null]`, as a line."""
+    error = _encode([reason.code, text, None])
+    return b'{"id":%b,"result":null,"error":%b}\n' % (request_id, error)
+
+
+def set_version_mask(mask: int) -> bytes:
+    """The BIP310 message that tells the mask in force."""
+    return b'{"id":null,"method":"mining.set_version_mask","params":["%08x"]}\n' % mask
