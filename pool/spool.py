@@ -26,7 +26,7 @@ from pool.records import Record, encode_records
 
 log = logging.getLogger(__name__)
 
-GATHER_SECONDS = 0.004
+GATHER_SECONDS = 0.008
 """How long the first record of a commit waits for company."""
 RETRY_SECONDS = 1.0
 

@@ -132,7 +132,7 @@ class Connection(asyncio.Protocol):
         stream.set_write_buffer_limits(high=UNREAD_LIMIT)
         name = stream.get_extra_info("peername")
         self.peer = f"{name[0]}:{name[1]}" if name else "?"
-        self.session = self._server.new_session(stream.write)
+        self.session = self._server.new_session(self.write)
         self._server.connections.add(self)
         self._server.counts.connections += 1
 
@@ -161,8 +161,14 @@ class Connection(asyncio.Protocol):
             if len(self._partial) <= messages.LINE_LIMIT:
                 return
         text = f"line longer than {messages.LINE_LIMIT} bytes"
-        self._write(messages.refused(b"null", messages.Reason.MALFORMED, text))
+        self.write(messages.refused(b"null", messages.Reason.MALFORMED, text))
         self.end("line-too-long")
+
+    def write(self, data: bytes) -> None:
+        """Send, unless the connection has ended meanwhile (an answer may come late from the disk)."""
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            transport.write(data)
 
     def pause_writing(self) -> None:
         """The client has left too much unread: cut it, it will come back for the newest job."""
@@ -197,7 +203,3 @@ class Connection(asyncio.Protocol):
             self.end("error")
             return False
         return True
-
-    def _write(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)

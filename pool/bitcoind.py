@@ -1,0 +1,266 @@
+"""A real bitcoind (Bitcoin Core or its kin) behind the pool's `Node` interface: JSON-RPC and ZMQ.
+
+It translates and nothing more: no retries, no choice between nodes, no caching. Whoever calls decides when to
+ask again. Each call has its own connection when others are busy, so a block never waits behind a long poll.
+
+The rule: the password is in the Authorization header and nowhere else: not in `name`, an error, or a log.
+
+A long poll has no time limit, on purpose: the node keeps a worker thread for each one until its tip changes,
+also when the client has gone. TCP keep-alive finds the dead host instead.
+
+Sources: Bitcoin Core's RPC documentation and `src/rpc/protocol.h` (error codes), doc/zmq.md (hashblock).
+"""
+
+from __future__ import annotations
+
+import base64
+import socket
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import aiohttp
+import msgspec
+import zmq
+import zmq.asyncio
+
+from pool.node import NodeDown, NodeError, NodeSyncing, NodeWrongChain, parse_template
+from stratum.job import Template
+
+_CONNECT_SECONDS = 5
+_CALL = aiohttp.ClientTimeout(total=30, sock_connect=_CONNECT_SECONDS)
+_SUBMIT = aiohttp.ClientTimeout(total=120, sock_connect=_CONNECT_SECONDS)
+_LONG_POLL = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
+_KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
+_ZMQ_HEARTBEAT_MS = 10_000
+
+_NOT_FOUND = -5
+_NOT_CONNECTED = -9
+_INITIAL_DOWNLOAD = -10
+_BAD_BLOCK = -22
+_WARMING_UP = -28
+_NOT_READY = frozenset({_NOT_CONNECTED, _INITIAL_DOWNLOAD, _WARMING_UP})
+
+_HAVE_BLOCK = frozenset({"duplicate", "inconclusive", "duplicate-inconclusive"})
+_TIP_IS_RECENT = frozenset({"main", "testnet4"})
+"""Chains that the world mines: an old tip there means that the node is catching up."""
+
+
+class RpcError(NodeError):
+    """The node answered a call with an error of its own; `code` is that of Bitcoin Core's RPCErrorCode."""
+
+    def __init__(self, text: str, code: int, message: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.message = message
+
+
+class _ErrorBody(msgspec.Struct):
+    code: int
+    message: str
+
+
+class _Reply(msgspec.Struct):
+    result: Any = None
+    error: _ErrorBody | None = None
+
+
+class Bitcoind:
+    """One bitcoind: `Node` over JSON-RPC, with `tips()` over its ZMQ `hashblock` when an address is given.
+
+    `url` is http://user:password@host:port, or without the credentials when `cookie_file` names the node's
+    `.cookie`. `chain` is main, testnet4, signet or regtest. Raises ValueError for a url that cannot be used.
+    """
+
+    def __init__(
+        self, url: str, chain: str, cookie_file: Path | None = None, zmq_url: str | None = None
+    ) -> None:
+        parts = _split(url)
+        self.name = f"bitcoind {parts.netloc.rpartition('@')[2]}"
+        self.last_push_at: float | None = None
+        """`time.monotonic()` of the last ZMQ message."""
+        self._chain = chain
+        self._rules = ["segwit", "signet"] if chain == "signet" else ["segwit"]
+        self._endpoint = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        self._zmq_url = zmq_url
+        self._session: aiohttp.ClientSession | None = None
+        self._credentials: str | Path
+        if cookie_file is not None:
+            self._credentials = cookie_file
+        elif parts.username and parts.password is not None:
+            self._credentials = f"{unquote(parts.username)}:{unquote(parts.password)}"
+        else:
+            raise ValueError(f"{self.name}: give user:password in the url, or a cookie_file")
+
+    async def check(self) -> None:
+        info = await self._call("getblockchaininfo")
+        if info["chain"] != self._chain:
+            raise NodeWrongChain(
+                f"{self.name} is on the chain {info['chain']!r}, the pool on {self._chain!r}: "
+                f"correct pool.chain, or the url of this node"
+            )
+        blocks, headers = info["blocks"], info["headers"]
+        # On a private signet or regtest the tip may be years old for good: there only missing blocks count.
+        if info["initialblockdownload"] and (self._chain in _TIP_IS_RECENT or blocks < headers):
+            raise NodeSyncing(
+                f"{self.name} is catching up with its chain: {blocks} of {headers} blocks, "
+                f"{info['verificationprogress']:.1%} verified; wait for it"
+            )
+
+    async def template(self, long_poll_id: str | None = None) -> Template:
+        request: dict[str, object] = {"rules": self._rules}
+        if long_poll_id is not None:
+            request["longpollid"] = long_poll_id
+        result = await self._call(
+            "getblocktemplate", request, limit=_CALL if long_poll_id is None else _LONG_POLL
+        )
+        try:
+            return parse_template(result)
+        except NodeError as error:
+            raise NodeError(f"{self.name}: {error}") from None
+
+    async def tip(self) -> str:
+        return str(await self._call("getbestblockhash"))
+
+    async def tips(self) -> AsyncIterator[str]:
+        if self._zmq_url is None:
+            return
+        context = zmq.asyncio.Context()
+        subscriber = context.socket(zmq.SUB)
+        try:
+            # A publisher that vanished without a word is noticed by the heartbeat and connected to again.
+            subscriber.setsockopt(zmq.HEARTBEAT_IVL, _ZMQ_HEARTBEAT_MS)
+            subscriber.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3 * _ZMQ_HEARTBEAT_MS)
+            subscriber.setsockopt(zmq.SUBSCRIBE, b"hashblock")
+            try:
+                subscriber.connect(self._zmq_url)
+            except zmq.ZMQError as error:
+                raise NodeError(
+                    f"{self.name}: cannot use the zmq address {self._zmq_url!r} ({error}): "
+                    f"write it as tcp://127.0.0.1:28332, the zmqpubhashblock of bitcoin.conf"
+                ) from error
+            while True:
+                topic, block_hash, *_ = await subscriber.recv_multipart()
+                if topic == b"hashblock" and len(block_hash) == 32:
+                    self.last_push_at = time.monotonic()
+                    yield block_hash.hex()
+        finally:
+            context.destroy(linger=0)
+
+    async def submit(self, block: bytes) -> str | None:
+        try:
+            verdict = await self._call("submitblock", block.hex(), limit=_SUBMIT)
+        except RpcError as error:
+            if error.code == _BAD_BLOCK:
+                return error.message
+            raise
+        return None if verdict is None or verdict in _HAVE_BLOCK else str(verdict)
+
+    async def confirmations(self, block_hash: str) -> int | None:
+        try:
+            header = await self._call("getblockheader", block_hash)
+        except RpcError as error:
+            if error.code == _NOT_FOUND:
+                return None
+            raise
+        return int(header["confirmations"])
+
+    async def height(self) -> int:
+        return int(await self._call("getblockcount"))
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _call(self, method: str, *params: object, limit: aiohttp.ClientTimeout = _CALL) -> Any:
+        request = msgspec.json.encode({"jsonrpc": "1.0", "id": 0, "method": method, "params": params})
+        status, body = await self._post(method, request, limit)
+        return self._result(method, status, body)
+
+    async def _post(self, method: str, request: bytes, limit: aiohttp.ClientTimeout) -> tuple[int, bytes]:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(socket_factory=_keepalive_socket)
+            )
+        headers = {"Authorization": self._authorization(), "Content-Type": "application/json"}
+        try:
+            async with self._session.post(
+                self._endpoint, data=request, headers=headers, timeout=limit, allow_redirects=False
+            ) as response:
+                return response.status, await response.read()
+        except TimeoutError as error:
+            raise NodeDown(
+                f"{self.name} does not answer {method} within {limit.total or _CONNECT_SECONDS} s: "
+                f"is the host reachable, and the node not overloaded?"
+            ) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise NodeDown(
+                f"{self.name} cannot be reached ({error}): start it, or correct the url of this node"
+            ) from error
+
+    def _authorization(self) -> str:
+        if isinstance(self._credentials, str):
+            return _basic(self._credentials)
+        try:  # read for every call: the node writes a new cookie at every start
+            return _basic(self._credentials.read_text().strip())
+        except OSError as error:
+            raise NodeDown(
+                f"{self.name}: cannot read the cookie {self._credentials} ({error.strerror}): "
+                f"is the node running, and may this user read the file?"
+            ) from None
+
+    def _result(self, method: str, status: int, body: bytes) -> Any:
+        if status in (401, 403):
+            if status == 403:
+                remedy = "allow this host with rpcallowip, and the method with rpcwhitelist, in bitcoin.conf"
+            elif isinstance(self._credentials, str):
+                remedy = "compare user and password with rpcuser/rpcpassword or rpcauth of bitcoin.conf"
+            else:
+                remedy = f"is {self._credentials} the cookie of this node?"
+            raise NodeDown(f"{self.name} refuses {method} (HTTP {status}): {remedy}")
+        try:
+            reply = msgspec.json.decode(body, type=_Reply)
+        except msgspec.DecodeError:
+            raise NodeDown(
+                f"{self.name} answered {method} with HTTP {status} and not JSON-RPC: {body[:80]!r}; "
+                f"is this the RPC port of a bitcoind, and is rpcworkqueue large enough?"
+            ) from None
+        if reply.error is None:
+            return reply.result
+        code, message = reply.error.code, reply.error.message
+        if code in _NOT_READY:
+            raise NodeSyncing(
+                f"{self.name} is not ready (code {code}: {message}); wait, or look at its peers"
+            )
+        raise RpcError(f"{self.name} answered {method} with code {code}: {message}", code, message)
+
+
+def _split(url: str) -> SplitResult:
+    # urllib's own error would quote a part of the password.
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port is not None
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(
+            "the url of a node is http://user:password@host:port, with reserved characters of the password "
+            "percent-encoded ('/' is %2F, '@' is %40, '#' is %23)"
+        ) from None
+    return parts
+
+
+def _basic(credentials: str) -> str:
+    return "Basic " + base64.b64encode(credentials.encode()).decode()
+
+
+def _keepalive_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    family, kind, protocol, _, _ = address
+    connection = socket.socket(family, kind, protocol)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEPALIVE.items():
+        connection.setsockopt(socket.IPPROTO_TCP, option, value)
+    return connection
