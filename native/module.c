@@ -115,17 +115,9 @@ static void plain_dealloc(PyObject *self)
 /* (flags, header, hash); takes over the two references, either of which may be NULL after a failure. */
 static PyObject *verdict_tuple(int flags, PyObject *header, PyObject *hash)
 {
-    PyObject *number = PyLong_FromLong(flags);
-    PyObject *tuple = header && hash && number ? PyTuple_New(3) : NULL;
-    if (tuple == NULL) {
-        Py_XDECREF(header);
-        Py_XDECREF(hash);
-        Py_XDECREF(number);
-        return NULL;
-    }
-    PyTuple_SET_ITEM(tuple, 0, number);
-    PyTuple_SET_ITEM(tuple, 1, header);
-    PyTuple_SET_ITEM(tuple, 2, hash);
+    PyObject *tuple = header != NULL && hash != NULL ? Py_BuildValue("iOO", flags, header, hash) : NULL;
+    Py_XDECREF(header);
+    Py_XDECREF(hash);
     return tuple;
 }
 

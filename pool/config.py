@@ -22,8 +22,10 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from register.address import InvalidAddress, script_for
@@ -34,7 +36,11 @@ from stratum.vardiff import DifficultyPolicy
 
 Chain = Literal["main", "testnet4", "signet", "regtest"]
 ENVIRONMENT_PREFIX = "DMPOOL_"
+VERSION_BITS_OF_MINERS = 0x1FFFFFE0
+"""The bits of a block's version that consensus leaves to miners (BIP323)."""
 SECRET_KEYS = ("url", "password")
+SECRET_SECTIONS = ("nodes", "database")
+"""Sections whose values are not shown: a url may stand where a table is wanted."""
 
 
 class ConfigError(Exception):
@@ -138,7 +144,7 @@ class NodeSection(_Section):
 class StratumSection(_Section):
     """The miners' front."""
 
-    listen: Listen = Listen(host="0.0.0.0", port=3333)  # noqa: S104 - miners come from outside
+    listen: Annotated[Listen, NoDecode] = Listen(host="0.0.0.0", port=3333)  # noqa: S104 - miners come from outside
     start_difficulty: float = Field(default=16384, gt=0, le=2**40)
     min_difficulty: float | None = Field(default=None, gt=0, le=2**40)
     """Unless given: the start difficulty / 16, and at least 1 when that one is at least 1."""
@@ -147,6 +153,14 @@ class StratumSection(_Section):
     version_mask: str = Field(default="1fffe000", pattern=r"^[0-9a-fA-F]{8}$")
 
     _parse_listen = field_validator("listen", mode="before")(_listen)
+
+    @field_validator("version_mask")
+    @classmethod
+    def _rollable(cls, value: str) -> str:
+        mask = int(value, 16)
+        if not mask or mask & ~VERSION_BITS_OF_MINERS:
+            raise ValueError(f'choose bits inside "{VERSION_BITS_OF_MINERS:08x}", for example "1fffe000"')
+        return value
 
     @model_validator(mode="after")
     def _ordered(self) -> StratumSection:
@@ -189,14 +203,14 @@ class DatabaseSection(_Section):
 class WebSection(_Section):
     """The status page."""
 
-    listen: Listen = Listen(host="127.0.0.1", port=8080)
+    listen: Annotated[Listen, NoDecode] = Listen(host="127.0.0.1", port=8080)
     _parse_listen = field_validator("listen", mode="before")(_listen)
 
 
 class MetricsSection(_Section):
     """Prometheus metrics."""
 
-    listen: Listen = Listen(host="127.0.0.1", port=9090)
+    listen: Annotated[Listen, NoDecode] = Listen(host="127.0.0.1", port=9090)
     _parse_listen = field_validator("listen", mode="before")(_listen)
 
 
@@ -272,6 +286,8 @@ def load(path: Path | None) -> Settings:
         return Settings(**values)
     except ValidationError as error:
         raise ConfigError(f"{source}: {_explain(error)}") from None
+    except SettingsError as error:
+        raise ConfigError(f"environment: {error}; set its keys one by one, or use the file") from None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -280,7 +296,7 @@ def _read(path: Path) -> dict[str, Any]:
             return tomllib.load(file)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; give the path of a configuration file") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
 
 
@@ -293,9 +309,12 @@ def _explain(error: ValidationError) -> str:
         return f"{key}: is missing; add it"
     message = first["msg"].removeprefix("Value error, ")
     value = first["input"]
-    if isinstance(value, dict | BaseModel) or not key:
-        return f"{key}.{message}" if key else message
-    shown = "(secret)" if key.rsplit(".", 1)[-1] in SECRET_KEYS else repr(value)
+    if not key:
+        return message
+    if isinstance(value, dict | BaseModel):
+        return f"{key}.{message}" if first["type"] == "value_error" else f"{key}: {message}"
+    secret = key.rsplit(".", 1)[-1] in SECRET_KEYS or key.partition(".")[0] in SECRET_SECTIONS
+    shown = "(secret)" if secret else repr(value)
     return f"{key}: {shown}: {message}"
 
 

@@ -18,12 +18,15 @@ from pathlib import Path
 
 import msgspec
 
+import native
 from pool.node import Node, NodeError
 from pool.records import Found
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
+CLOSE_SECONDS = 5.0
+"""How long a stop waits for blocks that are being written or sent."""
 RECENT_BLOCKS = 200
 """How many of the newest blocks are looked up again at a start."""
 
@@ -70,23 +73,17 @@ class FoundBlocks:
 
     def recover(self) -> list[Found]:
         """Take up what an earlier run left: submits again, and returns the records the spool may lack."""
-        lacking: list[Found] = []
         names = sorted(path.stem for path in self._directory.glob("*.json"))
-        for position, name in enumerate(names):
-            answered = (self._directory / f"{name}.answered").exists()
-            spooled = (self._directory / f"{name}.spooled").exists()
-            recent = position >= len(names) - RECENT_BLOCKS
-            if answered and spooled and not recent:
-                continue
-            block = _read(self._directory / f"{name}.json")
-            self._known.add(block.record.block_hash)
-            if not spooled:
-                lacking.append(block.record)
-        self._start(self._submit_again(names[-RECENT_BLOCKS:], names))
+        self._known.update(map(_hash_in, names))
+        unspooled = [name for name in names if not (self._directory / f"{name}.spooled").exists()]
+        lacking = [block.record for name in unspooled if (block := self._read(name)) is not None]
+        self._start(self._submit_again(names))
         return lacking
 
     async def close(self) -> None:
-        """Stop trying; what has no answer yet is tried at the next start."""
+        """Finish what can be finished soon, then stop; what has no answer yet is tried at the next start."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -98,18 +95,19 @@ class FoundBlocks:
             log.error("block %s could not be written: %s; submitting all the same", block.name, error)
         await self._submit_until_answered(block)
 
-    async def _submit_again(self, recent: list[str], names: list[str]) -> None:
+    async def _submit_again(self, names: list[str]) -> None:
         """Oldest first, one after the other: a block needs its parent."""
-        unanswered = [name for name in names if not (self._directory / f"{name}.answered").exists()]
-        for name in sorted({*recent, *unanswered}):
-            block = _read(self._directory / f"{name}.json")
-            if name in unanswered or await self._lost(block):
-                log.info("submitting block %s again", name)
-                await self._submit_until_answered(block)
+        unanswered = {name for name in names if not (self._directory / f"{name}.answered").exists()}
+        for name in sorted(unanswered.union(names[-RECENT_BLOCKS:])):
+            if name in unanswered or await self._lost(_hash_in(name)):
+                block = await asyncio.to_thread(self._read, name)
+                if block is not None:
+                    log.info("submitting block %s again", name)
+                    await self._submit_until_answered(block)
 
-    async def _lost(self, block: FoundBlock) -> bool:
+    async def _lost(self, block_hash: str) -> bool:
         try:
-            return await self._nodes[0].confirmations(block.record.block_hash) is None
+            return await self._nodes[0].confirmations(block_hash) is None
         except NodeError:
             return False
 
@@ -126,6 +124,10 @@ class FoundBlocks:
             verdict = await node.submit(block.block) or "accepted"
         except NodeError as error:
             log.error("block %s: %s did not answer: %s", block.name, node.name, error)
+            self._on_verdict(node.name, "unreachable")
+            return False
+        except Exception:  # a fault in our client must not end the trying (I9)
+            log.exception("block %s: submission to %s failed", block.name, node.name)
             self._on_verdict(node.name, "unreachable")
             return False
         log.log(
@@ -155,15 +157,30 @@ class FoundBlocks:
         _sync_directory(self._directory)
 
     def _mark(self, name: str, mark: str) -> None:
-        (self._directory / f"{name}.{mark}").touch()
-        _sync_directory(self._directory)
+        try:
+            (self._directory / f"{name}.{mark}").touch()
+            _sync_directory(self._directory)
+        except OSError as error:
+            log.error("block %s: the mark .%s could not be written: %s", name, mark, error)
+
+    def _read(self, name: str) -> FoundBlock | None:
+        """A kept block; None, and a line in the log, when its file is not one."""
+        path = self._directory / f"{name}.json"
+        try:
+            document = json.loads(path.read_text("utf-8"))
+            record = msgspec.json.decode(document["record"], type=Found)
+            block = FoundBlock(record, bytes.fromhex(document["block"]))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, msgspec.MsgspecError) as error:
+            log.error("%s is no found block (%s); passed over, look at it by hand", path, error)
+            return None
+        if block.name != name or native.sha256d(block.block[:80])[::-1].hex() != record.block_hash:
+            log.error("%s: its name, record and block are of different blocks; passed over", path)
+            return None
+        return block
 
 
-def _read(path: Path) -> FoundBlock:
-    document = json.loads(path.read_text())
-    return FoundBlock(
-        record=msgspec.json.decode(document["record"], type=Found), block=bytes.fromhex(document["block"])
-    )
+def _hash_in(name: str) -> str:
+    return name.rpartition("-")[2]
 
 
 def _sync_directory(directory: Path) -> None:

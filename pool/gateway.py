@@ -74,7 +74,7 @@ class ShareRecorder:
         if self._found_blocks.found(block):
             self._solved = record
             self._blocks_found.inc()
-            log.info("block %s found at height %d by %s", record.block_hash, record.height, record.worker)
+            log.info("block %s found at height %d", record.block_hash, record.height)
 
     def accepted(
         self,
@@ -140,6 +140,7 @@ class Gateway:
         self.settings = settings
         self.metrics = metrics
         self.spool = spool
+        self.number = number
         self.gatekeeper = RegisterGatekeeper(gate, metrics.gateway.refused_authorisations)
         self.found_blocks = FoundBlocks(
             Path(settings.data_dir) / "blocks",

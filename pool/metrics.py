@@ -39,6 +39,8 @@ class GatewayCounts:
     rejected: Counts[str] = field(default_factory=Counts)
     """By the word of the reason."""
     refused_authorisations: Counts[str] = field(default_factory=Counts)
+    batches: int = 0
+    """Batches that PostgreSQL has taken."""
 
 
 class Metrics:
@@ -46,6 +48,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._reader = _Reader()
+        self.registry.register(self._reader)  # first, so that it sets the gauges that follow
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self.gateway = GatewayCounts()
@@ -67,13 +71,14 @@ class Metrics:
         )
         self.commit_records = self._counter("dmpool_spool_records", "Records made durable.")
         self.database_up = self._gauge("dmpool_database_up", "1 when PostgreSQL took the last batch, else 0.")
-        self.batches = self._counter("dmpool_batches_forwarded", "Batches that PostgreSQL has taken.")
         self.blocks_found = self._counter("dmpool_blocks_found", "Blocks found by this gateway.")
         self.block_verdicts = self._counter(
             "dmpool_block_submissions", "Answers of nodes to submitted blocks.", "node", "verdict"
         )
         self.ledger_active = self._gauge("dmpool_ledger_active", "1 when this process is the active ledger.")
-        self.ledger_position = self._gauge("dmpool_ledger_position", "Position of the newest batch in order.")
+        self.ledger_waiting = self._gauge(
+            "dmpool_ledger_batches_waiting", "Batches in PostgreSQL that the ledger has not taken."
+        )
         self.blocks = self._gauge("dmpool_blocks", "Blocks in the ledger, by state.", "state")
         self.liability = self._gauge(
             "dmpool_liability_satoshis", "What the pool owes its miners, by maturity.", "state"
@@ -82,7 +87,7 @@ class Metrics:
 
     def on_scrape(self, read: Callable[[], None]) -> None:
         """Call `read` before each scrape, to set gauges that nobody pushes."""
-        self.registry.register(_Reader(read))
+        self._reader.reads.append(read)
 
     def serve(self, listen: Listen) -> tuple[WSGIServer, threading.Thread]:
         """Serve /metrics in a thread. Raises OSError when the port is taken."""
@@ -114,6 +119,9 @@ class _ShareCollector(Collector):
         yield CounterMetricFamily(
             "dmpool_work_hashes", "Expected hashes of the accepted shares.", value=float(self._counts.work)
         )
+        yield CounterMetricFamily(
+            "dmpool_batches_forwarded", "Batches that PostgreSQL has taken.", value=self._counts.batches
+        )
         refused = CounterMetricFamily(
             "dmpool_authorisations_refused", "Workers that were not let in, by kind.", labels=["kind"]
         )
@@ -123,12 +131,13 @@ class _ShareCollector(Collector):
 
 
 class _Reader(Collector):
-    """Runs a function at each scrape; has no series of its own, only sets the gauges of others."""
+    """Runs functions at each scrape; has no series of its own, only sets the gauges of others."""
 
-    def __init__(self, read: Callable[[], None]) -> None:
-        self._read = read
+    def __init__(self) -> None:
+        self.reads: list[Callable[[], None]] = []
 
     def collect(self) -> Iterator[Metric]:
-        """Nothing; the function has set the gauges."""
-        self._read()
+        """Nothing; the functions have set the gauges."""
+        for read in self.reads:
+            read()
         return iter(())

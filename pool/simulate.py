@@ -78,7 +78,7 @@ class SimulatedMiner:
         self._target = DIFFICULTY_1_TARGET
         self._extranonce1 = b""
         self._extranonce2_size = 8
-        self._extranonce2 = random.getrandbits(32)  # noqa: S311 - a place to begin, no secret
+        self._extranonce2 = random.getrandbits(32)
         self._version_bits = 0
         self._nonce = 0
         self._asked: dict[int, str] = {}
@@ -97,7 +97,9 @@ class SimulatedMiner:
         reader, writer = await asyncio.open_connection(self._host, self._port)
         self.status.connected = True
         try:
-            self._send(writer, "mining.configure", [["version-rolling"], {"version-rolling.mask": "1fffe000"}])
+            self._send(
+                writer, "mining.configure", [["version-rolling"], {"version-rolling.mask": "1fffe000"}]
+            )
             self._send(writer, "mining.subscribe", ["dmpool-simulate/1"])
             self._send(writer, "mining.authorize", [self.username, self._password])
             async with asyncio.TaskGroup() as tasks:

@@ -89,6 +89,7 @@ class Spool:
         self._trim_to = (first - 1) if first is not None else self._last_seq
         self.failing = False
         """True while commits fail and miners wait."""
+        self._closing = False
         self._thread = threading.Thread(target=self._write_commits, name="spool", daemon=True)
         self._thread.start()
 
@@ -127,11 +128,15 @@ class Spool:
         self._trim_to = max(self._trim_to, min(seq, self._last_seq))
 
     async def close(self) -> None:
-        """Commit what is pending, then close. Answers of the last commit still leave."""
-        while self._open.records or self._open.answers or self._in_flight:
+        """Commit what is pending, then close. Answers of the last commit still leave.
+
+        While commits fail (disk full, say) nothing pending was answered, so it is given up.
+        """
+        while (self._open.records or self._open.answers or self._in_flight) and not self.failing:
             if not self._in_flight:
                 self._seal()
             await asyncio.sleep(GATHER_SECONDS)
+        self._closing = True
         self._commits.put(None)
         await asyncio.to_thread(self._thread.join)
         self._writer.close()
@@ -151,7 +156,10 @@ class Spool:
         self._last_seq = max(self._last_seq, seq)
         self._on_commit(time.perf_counter() - commit.sealed_at, len(commit.records))
         for session, answer in commit.answers:
-            session.acknowledge(answer)
+            try:
+                session.acknowledge(answer)
+            except Exception:
+                log.exception("spool: an answer could not be sent; the others of its commit still are")
         for call in commit.durable:
             call()
         if self._open.answers or self._open.records:
@@ -162,12 +170,15 @@ class Spool:
     def _write_commits(self) -> None:
         while (commit := self._commits.get()) is not None:
             seq = self._write(commit)
+            if seq is None:
+                return
             try:
                 self._loop.call_soon_threadsafe(self._committed, commit, seq)
             except RuntimeError:
                 return  # the loop is gone; what was committed is told to PostgreSQL at the next start
 
-    def _write(self, commit: Commit) -> int:
+    def _write(self, commit: Commit) -> int | None:
+        """The sequence number of the commit's row, 0 for a commit of answers only; None when given up."""
         if not commit.records:
             return 0
         payload = encode_records(commit.records)
@@ -180,6 +191,8 @@ class Spool:
                         "spool: commit of %d records failed: %s; trying again", len(commit.records), error
                     )
                 self.failing = True
+                if self._closing:
+                    return None
                 time.sleep(RETRY_SECONDS)
 
     def _insert(self, payload: bytes) -> int:

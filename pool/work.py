@@ -9,6 +9,7 @@ first wins. A job is repeated, not clean, at least every JOB_SECONDS, so that no
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ JOB_SECONDS = 25.0
 """A job at least this often."""
 POLL_SECONDS = 0.5
 RETRY_SECONDS = 1.0
+LISTEN_AGAIN_SECONDS = 60.0
 BENCH_SECONDS = 5.0
 """A node that failed is not asked for work again for this long while another can give it."""
 
@@ -52,6 +54,8 @@ class Work:
         self._signal = asyncio.Event()
         self._signalled_at: float | None = None
         self._job_at = 0.0
+        self.job_at: dt.datetime | None = None
+        """When the newest job was sent."""
         metrics.on_scrape(self._read_age)
 
     async def run(self) -> None:
@@ -84,16 +88,18 @@ class Work:
             return
         job, clean = self._book.add(template, self._terms)
         self._job_at = now
+        self.job_at = dt.datetime.now(dt.UTC)
         self._broadcast(job, clean)
         self._metrics.jobs.labels(str(clean).lower()).inc()
         self._metrics.job_height.set(template.height)
         if clean and self._signalled_at is not None:
             self._metrics.broadcast_seconds.observe(time.monotonic() - self._signalled_at)
-            log.info("new work at height %d", template.height)
+            log.debug("new work at height %d", template.height)
         self._signalled_at = None
 
     async def _template(self) -> Template | None:
-        """A template of the first node that can give one; None when none can."""
+        """A template of the first node that can give one at the height we are; None when none can at all."""
+        behind: tuple[Node, Template] | None = None
         for node in self._candidates():
             try:
                 if node.name not in self._checked:
@@ -105,9 +111,16 @@ class Work:
                 self._node_failed(node, error)
                 continue
             self._metrics.template_seconds.labels(node.name).observe(time.perf_counter() - started)
+            current = self._book.current
+            if current is not None and template.height < current.template.height:
+                behind = behind or (node, template)  # back from a failure, it may lack the newest blocks
+                continue
             self._node_works(node)
             return template
-        return None
+        if behind is None:
+            return None
+        self._node_works(behind[0])
+        return behind[1]
 
     def _candidates(self) -> list[Node]:
         now = time.monotonic()
@@ -122,8 +135,10 @@ class Work:
         self._failed_at[node.name] = time.monotonic()
         self._checked.discard(node.name)
         self._metrics.node_up.labels(node.name).set(0)
-        if self._fault.get(node.name) != str(error):
-            self._fault[node.name] = str(error)
+        # A node that catches up says other figures each time; the words are told once.
+        words = "".join(character for character in str(error) if not character.isdigit())
+        if self._fault.get(node.name) != words:
+            self._fault[node.name] = words
             log.error("%s; waiting for it", error)
 
     def _node_works(self, node: Node) -> None:
@@ -149,20 +164,28 @@ class Work:
             if current is None:
                 await asyncio.sleep(POLL_SECONDS)
                 continue
+            node = self._active
             try:
-                template = await self._active.template(current.template.long_poll_id)
+                template = await node.template(current.template.long_poll_id)
             except NodeError:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             newest = self._book.current or current
-            if newest is current or newest.template.height <= template.height:
+            if node is self._active and (newest is current or newest.template.height <= template.height):
                 self._signalled_at = self._signalled_at or time.monotonic()
                 self._accept(template)
             await asyncio.sleep(0.05)
 
     async def _listen(self, node: Node) -> None:
-        async for block_hash in node.tips():
-            self._heard(block_hash)
+        while True:
+            try:
+                async for block_hash in node.tips():
+                    self._heard(block_hash)
+            except NodeError as error:
+                log.error("%s; new blocks of this node are heard by polling", error)
+                await asyncio.sleep(LISTEN_AGAIN_SECONDS)
+            else:
+                return
 
     def _heard(self, block_hash: str) -> None:
         current = self._book.current

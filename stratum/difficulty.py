@@ -73,6 +73,12 @@ def exponent_at_most(value: Fraction | float) -> int:
     return min(max(exponent, EXPONENT_MIN), EXPONENT_MAX)
 
 
+def exponent_at_least(value: Fraction | float) -> int:
+    """The smallest exponent in range whose difficulty is not below `value`; ValueError unless value > 0."""
+    exponent = exponent_at_most(value)
+    return exponent if Fraction(2) ** exponent >= Fraction(value) else min(exponent + 1, EXPONENT_MAX)
+
+
 def network_exponent(network_target: int) -> int:
     """The highest exponent not harder than a block: above it a miner would keep a block to itself (I9)."""
     return exponent_at_most(Fraction(DIFFICULTY_1_TARGET, max(network_target, 1)))

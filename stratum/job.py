@@ -10,7 +10,8 @@ Sources: BIP22/23 (template), BIP34 (height in coinbase), BIP141 (witness commit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
 
 from bitcoin.core.script import CScript
 from bitcoin.core.serialize import VarIntSerializer
@@ -23,6 +24,8 @@ COINBASE_LIMIT = 250
 TAG_LIMIT = 40
 NTIME_AHEAD = 7200
 """Seconds that a header may run ahead of the template's time: Bitcoin Core's MAX_FUTURE_BLOCK_TIME."""
+JOBS_LIMIT = 512
+"""Jobs of one height that a share may name: more than three hours of them when no block comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +182,18 @@ def notify_line(job: Job, branches: bytes, version: int) -> bytes:
     ).encode() + b"%b]}\n"
 
 
+class _Height:
+    """The jobs on one previous block, what was credited on them, and their transactions, each kept once."""
+
+    __slots__ = ("jobs", "previous_block", "seen", "transactions")
+
+    def __init__(self, previous_block: bytes) -> None:
+        self.previous_block = previous_block
+        self.seen = native.SeenHashes()
+        self.jobs: deque[Job] = deque()
+        self.transactions: dict[bytes, bytes] = {}
+
+
 class JobBook:
     """The jobs that a share may still name: those of the current height and of the one before."""
 
@@ -187,7 +202,12 @@ class JobBook:
         self.current: Job | None = None
         self._next_number = first_number
         self._jobs: dict[str, Job] = {}
-        self._heights: list[tuple[bytes, native.SeenHashes, list[Job]]] = []
+        self._heights: list[_Height] = []
+
+    @property
+    def oldest_number(self) -> int:
+        """The number of the oldest job that a share may name; 0 when there is none."""
+        return self._heights[0].jobs[0].number if self._heights else 0
 
     def find(self, job_id: str) -> Job | None:
         """The job of that id, current or stale; None when it was never sent or is two heights old."""
@@ -195,22 +215,28 @@ class JobBook:
 
     def add(self, template: Template, terms: CoinbaseTerms) -> tuple[Job, bool]:
         """Make the job of a template; True with it when it replaces the work of an older tip (clean_jobs)."""
-        clean = not self._heights or self._heights[-1][0] != template.previous_block
+        clean = not self._heights or self._heights[-1].previous_block != template.previous_block
+        height = _Height(template.previous_block) if clean else self._heights[-1]
+        once = height.transactions
+        template = replace(
+            template, transactions=tuple(once.setdefault(raw, raw) for raw in template.transactions)
+        )
+        job = Job(self._next_number, template, terms, self.version_mask, height.seen)
         if clean:
-            self._open_height(template.previous_block)
-        _, seen, jobs = self._heights[-1]
-        job = Job(self._next_number, template, terms, self.version_mask, seen)
+            self._open(height)
         self._next_number = (self._next_number + 1) & 0xFFFFFFFF
-        jobs.append(job)
+        height.jobs.append(job)
         self._jobs[job.id] = job
+        if len(height.jobs) > JOBS_LIMIT:
+            del self._jobs[height.jobs.popleft().id]
         self.current = job
         return job, clean
 
-    def _open_height(self, previous_block: bytes) -> None:
-        for _, _, jobs in self._heights:
-            for job in jobs:
+    def _open(self, newest: _Height) -> None:
+        for height in self._heights:
+            for job in height.jobs:
                 job.stale = True
-        self._heights.append((previous_block, native.SeenHashes(), []))
+        self._heights.append(newest)
         if len(self._heights) > 2:
-            for job in self._heights.pop(0)[2]:
+            for job in self._heights.pop(0).jobs:
                 del self._jobs[job.id]

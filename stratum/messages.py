@@ -79,9 +79,19 @@ def parse(line: bytes) -> Request:
 
 
 def id_of(request: Request) -> bytes:
-    """The id to echo: any scalar as it came, null in place of an array or an object."""
+    """The id to echo: any scalar as it came; null in place of an array, an object, or no UTF-8."""
     raw = bytes(request.id)
-    return b"null" if raw[:1] in b"[{" else raw
+    if raw.isascii() or _is_utf8(raw):
+        return b"null" if raw[:1] in b"[{" else raw
+    return b"null"
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def result(request_id: bytes, value: object) -> bytes:

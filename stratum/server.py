@@ -29,6 +29,8 @@ SILENCE_SECONDS = 900.0
 """An authorised connection that sends nothing at all is closed after this."""
 UNREAD_LIMIT = 256 * 1024
 """Bytes that a client may leave unread before it is cut."""
+LINGER_SECONDS = 5.0
+"""How long an ended connection may take to read what was written to it before it is cut."""
 
 
 @dataclass(slots=True)
@@ -84,8 +86,10 @@ class Server:
         """Stop listening and end every connection."""
         if self._sweeper is not None:
             self._sweeper.cancel()
+            self._sweeper = None
         for listener in self._listeners:
             listener.close()
+        self._listeners.clear()
         for connection in list(self.connections):
             connection.end("shutdown")
 
@@ -117,7 +121,16 @@ class Server:
 class Connection(asyncio.Protocol):
     """One TCP connection: bytes to lines to the session, and back."""
 
-    __slots__ = ("_heard_at", "_partial", "_server", "_transport", "opened_at", "peer", "session")
+    __slots__ = (
+        "_ended_at",
+        "_heard_at",
+        "_partial",
+        "_server",
+        "_transport",
+        "opened_at",
+        "peer",
+        "session",
+    )
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -125,6 +138,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.peer = "?"
         self.opened_at = self._heard_at = server.clock()
+        self._ended_at: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Open the session; nothing is sent before the miner has asked (peers: Q-01, Q-58)."""
@@ -177,8 +191,11 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def sweep(self, now: float) -> None:
-        """End the connection if it has not authorised in time or has gone silent."""
-        if not self.session.authorised:
+        """End the connection if it has not authorised in time or has gone silent; cut it if it lingers."""
+        if self._ended_at is not None:
+            if now - self._ended_at > LINGER_SECONDS and self._transport is not None:
+                self._transport.abort()
+        elif not self.session.authorised:
             if now - self.opened_at > AUTHORISE_SECONDS:
                 self.end("not-authorised")
         elif now - self._heard_at > SILENCE_SECONDS:
@@ -188,6 +205,7 @@ class Connection(asyncio.Protocol):
         """Close once what was written has left."""
         if self._transport is not None and not self._transport.is_closing():
             self._server.counts.closed[reason] += 1
+            self._ended_at = self._server.clock()
             self._transport.close()
 
     def _line(self, line: bytes, now: float) -> bool:

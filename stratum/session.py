@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import native
 from stratum import messages
-from stratum.difficulty import Difficulty, difficulty, exponent_at_most, network_exponent
+from stratum.difficulty import Difficulty, difficulty, exponent_at_least, exponent_at_most, network_exponent
 from stratum.job import EXTRANONCE2_SIZE, Job, JobBook
 from stratum.messages import Reason, Request
 from stratum.vardiff import DifficultyPolicy, Vardiff
@@ -30,8 +30,6 @@ WORKERS_LIMIT = 4096
 """Worker names on one connection; a farm proxy carries many, a stranger may not carry any number."""
 REFUSALS_LIMIT = 10
 """Refused authorisations before the connection is closed."""
-STEPS_LIMIT = 16
-"""Earlier difficulties remembered; jobs live for two heights, so more are never asked for in practice."""
 
 
 @dataclass(slots=True)
@@ -169,6 +167,8 @@ class Session:
         try:
             request = messages.parse(line)
         except messages.NotARequest as error:
+            if line.isspace():
+                return
             self._answer(messages.refused(b"null", Reason.MALFORMED, str(error)))
             raise Closed from error
         method = request.method
@@ -189,7 +189,7 @@ class Session:
         if exponent != self._difficulty.exponent or self._difficulty_from < 0:
             if self._difficulty_from >= 0:
                 self._earlier.append((self._difficulty_from, self._difficulty))
-                del self._earlier[:-STEPS_LIMIT]
+                self._forget_dead_steps()
             self._difficulty = difficulty(exponent)
             self._difficulty_from = job.number
             line = self._difficulty.line + line
@@ -217,7 +217,10 @@ class Session:
         worker = self._workers.get(username)
         job = self._book.find(job_id)
         if job is None:
-            self._reject(request_id, worker, Reason.UNKNOWN_JOB, now_us, f"job {job_id[:16]!r} not found")
+            reason, text = Reason.UNKNOWN_JOB, f"job {job_id[:16]!r} not found"
+            if not self.subscribed:
+                reason, text = Reason.NOT_SUBSCRIBED, "subscribe first"
+            self._reject(request_id, worker, reason, now_us, text)
             return
         share_difficulty = self._difficulty_of(job)
         flags, header, block_hash = job.core.check(
@@ -233,7 +236,7 @@ class Session:
         if refusal is None and not job.seen.add(block_hash):
             refusal = (Reason.DUPLICATE, "duplicate share")
         if refusal is not None or worker is None:
-            reason, text = refusal or (Reason.UNAUTHORISED, f"worker {username!r} is not authorised here")
+            reason, text = refusal or (Reason.UNAUTHORISED, "not authorised here")
             self._reject(request_id, worker, reason, now_us, text)
             return
         self._vardiff.count()
@@ -291,6 +294,12 @@ class Session:
             return Reason.VERSION, f"version bits {version_bits} outside the mask {self._mask:08x}"
         return Reason.LOW_DIFFICULTY, "the hash is above the target of this job"
 
+    def _forget_dead_steps(self) -> None:
+        """A step is needed as long as a share may name a job that was sent with it."""
+        oldest = self._book.oldest_number
+        while len(self._earlier) > 1 and self._earlier[1][0] <= oldest:
+            del self._earlier[0]
+
     def _difficulty_of(self, job: Job) -> Difficulty:
         if job.number >= self._difficulty_from:
             return self._difficulty
@@ -340,7 +349,9 @@ class Session:
                 wish = _positive(options.get("minimum-difficulty.value"))
                 answer[extension] = wish is not None
                 if wish is not None:
-                    self._vardiff.suggest(exponent_at_most(wish), now)
+                    self._vardiff.wish_at_least(exponent_at_least(wish))
+            elif extension == "subscribe-extranonce":
+                answer[extension] = True
             elif isinstance(extension, str):
                 answer[extension] = False
         self._answer(messages.result(messages.id_of(request), answer))
@@ -374,8 +385,9 @@ class Session:
     def _unknown(self, request: Request) -> None:
         request_id = messages.id_of(request)
         if request.method == "":
-            detail = request.params[0] if request.params else "no method"
-            self._answer(messages.refused(request_id, Reason.MALFORMED, f"malformed request: {detail}"))
+            detail = request.params[0] if request.params else ""
+            text = f"malformed request: {detail[:200]}" if isinstance(detail, str) else "malformed request"
+            self._answer(messages.refused(request_id, Reason.MALFORMED, text))
         else:
             text = f"method {str(request.method)[:64]!r} not found"
             self._answer(messages.refused(request_id, Reason.UNKNOWN_METHOD, text))

@@ -17,7 +17,9 @@ SETTLE_SECONDS = 15.0
 """No verdict on less time than this, unless ENOUGH_SHARES came."""
 ENOUGH_SHARES = 24
 WINDOW_SECONDS = 180.0
-"""Counting starts anew after this, so that old behaviour is forgotten."""
+WINDOW_SHARES = 40.0
+"""Counting starts anew after so long and so many expected shares, so that old behaviour is forgotten; with
+fewer expected shares a machine at half the wished rate, or silent, could never be told from bad luck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +39,28 @@ class DifficultyPolicy:
 class Vardiff:
     """Counts the shares of one connection and proposes its difficulty."""
 
-    __slots__ = ("_counted_from", "_policy", "_shares", "exponent")
+    __slots__ = ("_counted_from", "_policy", "_shares", "_suggested", "_wished_minimum", "exponent")
 
     def __init__(self, policy: DifficultyPolicy, now: float) -> None:
         self._policy = policy
         self.exponent = policy.start
         self._shares = 0
         self._counted_from = now
+        self._suggested: int | None = None
+        self._wished_minimum = policy.minimum
 
     def suggest(self, exponent: int, now: float) -> None:
-        """The miner's own wish; the bounds are applied when the next job goes out."""
-        self.exponent = exponent
-        self._restart(now)
+        """The miner's own wish; the bounds are applied when the next job goes out.
+
+        The same wish again, which some firmware sends as a keep-alive (peers: Q-61), changes nothing.
+        """
+        if exponent != self._suggested:
+            self._suggested = self.exponent = exponent
+            self._restart(now)
+
+    def wish_at_least(self, exponent: int) -> None:
+        """The miner wants nothing easier (BIP310 minimum-difficulty); the pool's own bounds go before it."""
+        self._wished_minimum = exponent
 
     def count(self) -> None:
         """One accepted share at the present difficulty."""
@@ -60,15 +72,15 @@ class Vardiff:
         if elapsed < 0:
             self._restart(now)
         elif elapsed >= SETTLE_SECONDS or self._shares >= ENOUGH_SHARES:
-            step = self._step(max(elapsed, 0.5))
-            if step or elapsed >= WINDOW_SECONDS:
+            expected = self._policy.shares_per_minute * max(elapsed, 0.5) / 60.0
+            step = self._step(expected)
+            if step or (elapsed >= WINDOW_SECONDS and expected >= WINDOW_SHARES):
                 self.exponent += step
                 self._restart(now)
-        self.exponent = self._policy.bounded(self.exponent, ceiling)
+        self.exponent = self._policy.bounded(max(self.exponent, self._wished_minimum), ceiling)
         return self.exponent
 
-    def _step(self, elapsed: float) -> int:
-        expected = self._policy.shares_per_minute * elapsed / 60.0
+    def _step(self, expected: float) -> int:
         # A Poisson count strays by its root: within three roots and less than twice off, nothing is proven.
         deviation = abs(self._shares - expected)
         if deviation * deviation <= 9.0 * max(expected, 1.0):

@@ -1,0 +1,42 @@
+# The two commands of a newcomer are `make run` and `make test`; both set up what they need.
+
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+NATIVE := $(wildcard native/*.c native/*.h)
+
+.PHONY: run test check benchmark campaign lock clean
+
+run: $(READY)
+	$(VENV)/bin/dmpool run
+
+test: $(READY) check
+	$(VENV)/bin/python -m pytest
+
+check: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+benchmark: $(READY)
+	$(VENV)/bin/python benchmarks/share_cpu.py
+
+# The long runs whose slices are part of `make test`.
+campaign: $(READY)
+	DMPOOL_CAMPAIGN=1 $(VENV)/bin/python -m pytest -m campaign --timeout 7200
+
+lock:
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet uv
+	$(VENV)/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-annotate --custom-compile-command "make lock" --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) build *.egg-info native/*.so
+
+$(READY): requirements.lock pyproject.toml $(NATIVE)
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dmpool needs Python 3.11 or newer: make run PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@

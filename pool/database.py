@@ -1,0 +1,358 @@
+"""The database: tables, the engine from a URL, and the schema brought up to date.
+
+PostgreSQL holds what the pool knows for good: the register, batches and the slices cut from them, blocks and
+their frozen splits, the journal, the reports. The tables here are SQLAlchemy Core and describe what
+`migrations/` builds; a test keeps them equal. Triggers live in the migrations alone: they refuse what no
+client may do (an unbalanced entry, a split that is not the reward, a changed past).
+
+Work is numeric(78,0), wide enough for 2**256, and an `int` on both sides; satoshis are bigint. Instants are
+unix microseconds where a rule depends on them, and timestamptz where they only tell when a row was written.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import asyncpg  # type: ignore[import-untyped]
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.types import TypeDecorator
+
+CONNECT_SECONDS = 5.0
+MIGRATION_LOCK = 0x646D706F_00000001
+"""Advisory lock keys of this program begin with "dmpo"; this one is held while the schema changes."""
+LEDGER_LOCK = 0x646D706F_00000002
+"""Held by the one active ledger, for as long as its connection lives."""
+REGISTER_LOCK = 0x646D706F_00000003
+"""Held while the register is written, so that its ids become visible in order."""
+GATEWAY_LOCK = 0x646D706F_00000004
+"""Held while a gateway is given its number."""
+
+
+_KEEPALIVES = {"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
+"""The server drops a client that vanished within half a minute, and its locks with it."""
+UNAVAILABLE: tuple[type[Exception], ...] = (
+    OSError,
+    TimeoutError,
+    sa.exc.SQLAlchemyError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+)
+"""What a lost or starting database may raise; asyncpg's own errors come through while connecting."""
+_REFUSING_CLASSES = ("22", "23", "42")  # bad data, a violated rule, a schema that is not ours
+
+
+class DatabaseError(Exception):
+    """The database cannot be used. The message says what is wrong and what to do."""
+
+
+class Work(TypeDecorator[int]):
+    """numeric(78,0) as `int`, exact both ways."""
+
+    impl = sa.Numeric(78, 0)
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: sa.Dialect) -> Decimal | None:
+        """`int` to the driver's decimal."""
+        return None if value is None else Decimal(value)
+
+    def process_result_value(self, value: Decimal | None, dialect: sa.Dialect) -> int | None:
+        """The driver's decimal to `int`."""
+        return None if value is None else int(value)
+
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+
+
+def _id(kind: type[sa.types.TypeEngine[int]] = sa.BigInteger) -> sa.Column[int]:
+    return sa.Column("id", kind, sa.Identity(always=True), primary_key=True)
+
+
+def _written(name: str) -> sa.Column[Any]:
+    return sa.Column(name, sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now())
+
+
+def _required(name: str, kind: Any, *constraints: sa.ForeignKey) -> sa.Column[Any]:
+    return sa.Column(name, kind, *constraints, nullable=False)
+
+
+def _counter(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=False, server_default=sa.text("0"))
+
+
+# The register
+
+miner = sa.Table(
+    "miner",
+    metadata,
+    _id(sa.Integer),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    _required("title", sa.Text),
+    _required("bin", sa.Text),
+    _required("kind", sa.Text),
+    _written("created_at"),
+    sa.CheckConstraint("bin ~ '^[0-9]{12}$'", name="bin"),
+)
+licence = sa.Table(
+    "licence",
+    metadata,
+    _id(sa.Integer),
+    _required("miner_id", sa.Integer, sa.ForeignKey("miner.id")),
+    _required("number", sa.Text),
+    _required("subtype", sa.SmallInteger),
+    _required("valid_from", sa.Date),
+    _required("valid_to", sa.Date),
+    _written("entered_at"),
+    sa.CheckConstraint("subtype IN (1, 2)", name="subtype"),
+    sa.CheckConstraint("valid_from <= valid_to", name="valid"),
+    sa.Index("licence_miner_id_id_idx", "miner_id", "id"),
+)
+payout_address = sa.Table(
+    "payout_address",
+    metadata,
+    _id(sa.Integer),
+    _required("miner_id", sa.Integer, sa.ForeignKey("miner.id")),
+    _required("address", sa.Text),
+    _written("entered_at"),
+    sa.Index("payout_address_miner_id_id_idx", "miner_id", "id"),
+)
+
+# From the gateways
+
+gateway = sa.Table(
+    "gateway",
+    metadata,
+    sa.Column("number", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("identity", sa.Uuid, nullable=False, unique=True),
+    _required("name", sa.Text),
+    _counter("last_seq"),
+    sa.Column("seen_at", sa.DateTime(timezone=True)),
+    sa.Column("connections", sa.Integer),
+    sa.Column("job_height", sa.Integer),
+    sa.Column("job_at", sa.DateTime(timezone=True)),
+    _counter("shares_accepted"),
+    _counter("shares_rejected"),
+    sa.CheckConstraint("number BETWEEN 1 AND 4095", name="number"),
+)
+batch = sa.Table(
+    "batch",
+    metadata,
+    _id(),
+    _required("gateway_number", sa.SmallInteger, sa.ForeignKey("gateway.number")),
+    _required("first_seq", sa.BigInteger),
+    _required("last_seq", sa.BigInteger),
+    _required("records", sa.Integer),
+    _required("payload", sa.LargeBinary),
+    _written("received_at"),
+    sa.Column("position", sa.BigInteger, unique=True),
+    sa.UniqueConstraint("gateway_number", "first_seq"),
+    sa.CheckConstraint("first_seq BETWEEN 1 AND last_seq", name="seq"),
+)
+sa.Index("batch_unordered_idx", batch.c.id, postgresql_where=batch.c.position.is_(None))
+
+# The ledger
+
+slice_ = sa.Table(
+    "slice",
+    metadata,
+    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    _required("batch_position", sa.BigInteger),
+    _required("miner_id", sa.Integer, sa.ForeignKey("miner.id")),
+    _required("worker", sa.Text),
+    _required("day", sa.Date),
+    _required("work", Work),
+    _required("shares", sa.Integer),
+    _required("first_us", sa.BigInteger),
+    _required("last_us", sa.BigInteger),
+    sa.CheckConstraint("position >= 1", name="position"),
+    sa.CheckConstraint("work >= 1", name="work"),
+    sa.CheckConstraint("shares >= 1", name="shares"),
+    sa.Index("slice_day_miner_id_idx", "day", "miner_id"),
+)
+reject = sa.Table(
+    "reject",
+    metadata,
+    sa.Column("batch_position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("miner_id", sa.Integer, sa.ForeignKey("miner.id"), primary_key=True),
+    sa.Column("worker", sa.Text, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("reason", sa.Text, primary_key=True),
+    _required("count", sa.Integer),
+    sa.CheckConstraint("count >= 1", name="count"),
+    sa.Index("reject_day_miner_id_idx", "day", "miner_id"),
+)
+STATES = "state IN ('found', 'confirmed', 'mature', 'orphaned')"
+block = sa.Table(
+    "block",
+    metadata,
+    sa.Column("hash", sa.Text, primary_key=True),
+    _required("height", sa.Integer),
+    _required("previous_hash", sa.Text),
+    _required("found_us", sa.BigInteger),
+    _required("day", sa.Date),
+    sa.Column("miner_id", sa.Integer, sa.ForeignKey("miner.id")),
+    _required("worker", sa.Text),
+    _required("network_target", sa.LargeBinary),
+    _required("reward_sat", sa.BigInteger),
+    _required("fees_sat", sa.BigInteger),
+    _required("coinbase_txid", sa.Text),
+    _required("window_multiple", sa.Integer),
+    sa.Column("window_first", sa.BigInteger),
+    sa.Column("window_first_work", Work),
+    sa.Column("window_last", sa.BigInteger),
+    _required("window_work", Work),
+    _required("commission_bps", sa.Integer),
+    _required("commission_sat", sa.BigInteger),
+    _required("state", sa.Text),
+    sa.CheckConstraint("hash ~ '^[0-9a-f]{64}$'", name="hash"),
+    sa.CheckConstraint("octet_length(network_target) = 32", name="network_target"),
+    sa.CheckConstraint("fees_sat BETWEEN 0 AND reward_sat", name="fees"),
+    sa.CheckConstraint("commission_sat BETWEEN 0 AND reward_sat", name="commission"),
+    sa.CheckConstraint("num_nulls(window_first, window_first_work, window_last) IN (0, 3)", name="window"),
+    sa.CheckConstraint(STATES, name="state"),
+    sa.Index("block_day_idx", "day"),
+    sa.Index("block_state_height_idx", "state", "height"),
+)
+block_event = sa.Table(
+    "block_event",
+    metadata,
+    _id(),
+    _required("hash", sa.Text, sa.ForeignKey("block.hash")),
+    _required("state", sa.Text),
+    _required("at_us", sa.BigInteger),
+    _required("note", sa.Text),
+    sa.CheckConstraint(STATES, name="state"),
+    sa.Index("block_event_hash_idx", "hash"),
+)
+split = sa.Table(
+    "split",
+    metadata,
+    sa.Column("hash", sa.Text, sa.ForeignKey("block.hash"), primary_key=True),
+    sa.Column("miner_id", sa.Integer, sa.ForeignKey("miner.id"), primary_key=True),
+    _required("work", Work),
+    _required("amount_sat", sa.BigInteger),
+    sa.CheckConstraint("work >= 1", name="work"),
+    sa.CheckConstraint("amount_sat >= 0", name="amount"),
+    sa.Index("split_miner_id_idx", "miner_id"),
+)
+
+# The journal
+
+journal_entry = sa.Table(
+    "journal_entry",
+    metadata,
+    _id(),
+    _required("at_us", sa.BigInteger),
+    _required("day", sa.Date),
+    _required("kind", sa.Text),
+    sa.Column("block_hash", sa.Text, sa.ForeignKey("block.hash")),
+    sa.Column("round", sa.Integer),
+    _required("memo", sa.Text),
+    _required("actor", sa.Text),
+    # `round` counts the returns of a block to the chain: nothing is booked twice without a reversal between.
+    sa.UniqueConstraint("block_hash", "kind", "round"),
+    sa.CheckConstraint("(block_hash IS NULL) = (round IS NULL)", name="round"),
+    sa.Index("journal_entry_day_idx", "day"),
+)
+journal_posting = sa.Table(
+    "journal_posting",
+    metadata,
+    _id(),
+    _required("entry_id", sa.BigInteger, sa.ForeignKey("journal_entry.id")),
+    _required("account", sa.Text),
+    _required("amount", sa.BigInteger),
+    sa.UniqueConstraint("entry_id", "account"),
+    sa.CheckConstraint("amount <> 0", name="amount"),
+    sa.Index("journal_posting_account_idx", "account"),
+)
+
+# What was told
+
+report = sa.Table(
+    "report",
+    metadata,
+    _id(),
+    sa.Column("sequence", sa.BigInteger, nullable=False, unique=True),
+    _required("day", sa.Date),
+    _required("version", sa.Integer),
+    sa.Column("sha256", sa.Text, nullable=False, unique=True),
+    # Unique, so that the chain of reports cannot fork.
+    sa.Column("previous_sha256", sa.Text, sa.ForeignKey("report.sha256"), unique=True),
+    sa.Column("replaces_sha256", sa.Text, sa.ForeignKey("report.sha256"), unique=True),
+    _required("envelope", sa.LargeBinary),
+    _required("built_at", sa.DateTime(timezone=True)),
+    sa.UniqueConstraint("day", "version"),
+    sa.CheckConstraint("(sequence = 1) = (previous_sha256 IS NULL)", name="chain"),
+    sa.CheckConstraint("(version = 1) = (replaces_sha256 IS NULL)", name="versions"),
+)
+
+
+def refused(error: Exception) -> bool:
+    """Whether the database is there and will say no again, so that trying once more is of no use."""
+    if not isinstance(error, sa.exc.DBAPIError):
+        return False
+    state = getattr(error.orig, "sqlstate", None) or ""
+    return state[:2] in _REFUSING_CLASSES or isinstance(getattr(error.orig, "__cause__", None), ValueError)
+
+
+def create_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
+    """An engine for `postgresql://user:password@host/name`, or `postgresql://user@/name?host=/socket/dir`.
+
+    Nothing is connected yet. `sslmode` is understood as libpq has it. Raises DatabaseError for another URL.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        raise DatabaseError(
+            "database url: cannot be read; write postgresql://user:password@host/name"
+        ) from None
+    if parsed.drivername not in ("postgresql", "postgresql+asyncpg"):
+        raise DatabaseError(f"database url: {parsed.drivername!r} is not served; write postgresql://...")
+    arguments: dict[str, Any] = {
+        "timeout": CONNECT_SECONDS,
+        "server_settings": {"application_name": "dmpool", "timezone": "UTC", **_KEEPALIVES},
+    }
+    if "sslmode" in parsed.query:
+        arguments["ssl"] = parsed.query["sslmode"]
+        parsed = parsed.difference_update_query(["sslmode"])
+    return create_async_engine(
+        parsed.set(drivername="postgresql+asyncpg"),
+        connect_args=arguments,
+        pool_size=pool_size,
+        pool_pre_ping=True,
+    )
+
+
+async def migrate(engine: AsyncEngine) -> None:
+    """Bring the schema up to this program's version, in one transaction and under a lock.
+
+    Processes that start at once wait for the first. Raises DatabaseError when a newer program made it.
+    """
+    async with engine.begin() as connection:
+        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+        try:
+            await connection.run_sync(lambda plain: command.upgrade(alembic_config(plain), "head"))
+        except CommandError as error:
+            raise DatabaseError(
+                f"database schema: {error}; a newer dmpool made it: run that version or restore a backup"
+            ) from error
+
+
+def alembic_config(connection: sa.Connection) -> Config:
+    """Alembic's configuration for our migrations on an open connection."""
+    config = Config()
+    config.set_main_option("script_location", "pool:migrations")
+    config.attributes["connection"] = connection
+    return config

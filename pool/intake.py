@@ -1,0 +1,186 @@
+"""From a gateway's batch to the ledger: its place in the order, its slices, its blocks and their splits.
+
+One batch is one transaction: after a crash it is either all there or not at all. Batches are taken in the
+order of their ids, which for one gateway is the order of its spool, and get positions 1, 2, 3 and on;
+slices get positions of their own without a gap. That is the one order of all work (invariant I4), and it
+never changes.
+
+A block's window and split are computed here, when the block is found, and frozen. What becomes of the
+block is `pool.block_watch`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from payouts import pplns
+from payouts.slices import Share as LedgerShare
+from payouts.slices import Slice, cut
+from pool import ledger_store as store
+from pool.database import refused
+from pool.records import Found, Record, Reject, Share, decode_batch
+
+log = logging.getLogger(__name__)
+
+DayOf = Callable[[int], dt.date]
+
+
+class LedgerError(Exception):
+    """The ledger cannot go on without a person. The message names the batch or block and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSettings:
+    """How rewards are divided."""
+
+    window_multiple: int
+    """The PPLNS window in units of the found block's network difficulty."""
+    commission_bps: int
+
+
+class FoundAt(NamedTuple):
+    """A block, and how many of its batch's slices are before it."""
+
+    found: Found
+    slices_before: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """The records of a batch as the ledger keeps them."""
+
+    slices: list[Slice]
+    rejects: Counter[store.RejectKey]
+    founds: list[FoundAt]
+
+
+def work_of(target: bytes) -> int:
+    """The expected number of hashes of a share or block with this target (32 bytes, big-endian)."""
+    return 2**256 // (int.from_bytes(target, "big") + 1)
+
+
+def sort_records(records: Iterable[Record], day_of: DayOf) -> Sorted:
+    """Cuts a batch into slices; each block found ends a run, so that its window ends right there.
+
+    Raises ValueError for a share without work or an instant without a day.
+    """
+    slices: list[Slice] = []
+    rejects: Counter[store.RejectKey] = Counter()
+    founds: list[FoundAt] = []
+    run: list[Share] = []
+    for record in records:
+        if isinstance(record, Share):
+            run.append(record)
+        elif isinstance(record, Reject):
+            day = day_of(record.at_us)
+            rejects[store.RejectKey(record.miner_id, record.worker, day, record.reason)] += 1
+        else:
+            slices.extend(cut(_ledger_shares(run, record), day_of))
+            founds.append(FoundAt(record, len(slices)))
+            run = []
+    slices.extend(cut(_ledger_shares(run, None), day_of))
+    return Sorted(slices, rejects, founds)
+
+
+def _ledger_shares(run: list[Share], found: Found | None) -> Iterator[LedgerShare]:
+    for share in run:
+        wins = found is not None and found.credited and share is run[-1] and _solves(share, found)
+        yield LedgerShare(
+            share.at_us,
+            share.miner_id,
+            share.worker,
+            work_of(share.target),
+            found.block_hash if found is not None and wins else None,
+        )
+
+
+def _solves(share: Share, found: Found) -> bool:
+    digest = hashlib.sha256(hashlib.sha256(share.header).digest()).digest()
+    if digest[::-1].hex() == found.block_hash:
+        return True
+    log.warning(
+        "block %s: the share before it does not hash to it; its window ends there all the same", found
+    )
+    return False
+
+
+async def take_batch(connection: AsyncConnection, settings: LedgerSettings, day_of: DayOf) -> bool:
+    """Take the next batch into the ledger, in one transaction; False when there is none.
+
+    Raises LedgerError for a batch that cannot be read or cannot be true.
+    """
+    waiting = None
+    try:
+        async with connection.begin():
+            waiting = await store.next_batch(connection)
+            if waiting is None:
+                return False
+            kept = sort_records(decode_batch(waiting.payload), day_of)
+            await _keep(connection, waiting.id, kept, settings, day_of)
+    except (ValueError, sa.exc.DBAPIError) as error:
+        if waiting is None or (isinstance(error, sa.exc.DBAPIError) and not refused(error)):
+            raise
+        raise LedgerError(
+            f"ledger stopped at batch {waiting.id} (gateway {waiting.gateway_number}, spool rows "
+            f"{waiting.first_seq} to {waiting.last_seq}): {str(error).splitlines()[0]}. Nothing of it is "
+            f"booked. Restore the batch from a backup, or have it looked at; it must not be skipped"
+        ) from error
+    return True
+
+
+async def _keep(
+    connection: AsyncConnection,
+    batch_id: int,
+    kept: Sorted,
+    settings: LedgerSettings,
+    day_of: DayOf,
+) -> None:
+    position, last_slice = await store.place_batch(connection, batch_id)
+    await store.insert_slices(connection, position, last_slice + 1, kept.slices)
+    await store.insert_rejects(connection, position, kept.rejects)
+    for found, slices_before in kept.founds:
+        if await store.block_known(connection, found.block_hash):
+            log.info("block %s at %d was told again; it is in the ledger", found.block_hash, found.height)
+            continue
+        await _keep_block(connection, found, last_slice + slices_before, settings, day_of)
+
+
+async def _keep_block(
+    connection: AsyncConnection, found: Found, window_last: int, settings: LedgerSettings, day_of: DayOf
+) -> None:
+    """Freeze a block's window and split. With no work in the ledger at all, the reward is the pool's."""
+    size = settings.window_multiple * work_of(found.network_target)
+    window = await store.read_window(connection, window_last, size)
+    if window is None:
+        log.warning("block %s: nobody has worked yet, its whole reward is the pool's", found.block_hash)
+        split = pplns.Split(found.reward_sat, {})
+    else:
+        split = pplns.split(found.reward_sat, settings.commission_bps, window.by_miner)
+    await store.insert_block(
+        connection,
+        store.NewBlock(
+            found=found,
+            day=day_of(found.at_us),
+            window_multiple=settings.window_multiple,
+            window=window,
+            commission_bps=settings.commission_bps,
+            split=split,
+        ),
+    )
+    log.info(
+        "block %s at height %d: %d satoshis among %d miners, commission %d",
+        found.block_hash,
+        found.height,
+        found.reward_sat,
+        len(split.amounts),
+        split.commission,
+    )

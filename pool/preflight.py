@@ -1,0 +1,131 @@
+"""What is looked at before a process binds anything: ports, its data directory, its nodes, its database.
+
+Each mistake that an operator must mend is a `ConfigError` with the key, the value and the remedy.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import socket
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from pool.config import ConfigError, Listen, Settings
+from pool.node import Node, NodeError, NodeWrongChain
+
+log = logging.getLogger(__name__)
+
+
+class Role(Enum):
+    """What a process does."""
+
+    GATEWAY = "gateway"
+    LEDGER = "ledger"
+    WEB = "web"
+
+
+ALL_ROLES = frozenset(Role)
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a running process can be reached, for the banner."""
+
+    stratum: Listen | None
+    web: Listen | None
+    metrics: Listen
+
+
+def addresses_of(settings: Settings, roles: frozenset[Role]) -> Addresses:
+    """What a process with these roles binds."""
+    return Addresses(
+        stratum=settings.stratum.listen if Role.GATEWAY in roles else None,
+        web=settings.web.listen if Role.WEB in roles else None,
+        metrics=settings.metrics.listen,
+    )
+
+
+def require_free(addresses: Addresses) -> None:
+    """Each address must be bindable, before any is bound."""
+    for key, listen in (
+        ("stratum.listen", addresses.stratum),
+        ("web.listen", addresses.web),
+        ("metrics.listen", addresses.metrics),
+    ):
+        if listen is None:
+            continue
+        family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((listen.host, listen.port))
+            except OSError as error:
+                remedy = (
+                    "choose another port or stop what uses it"
+                    if error.errno == errno.EADDRINUSE
+                    else ("choose an address of this machine")
+                )
+                raise ConfigError(f'{key}: "{listen}": {error.strerror or error}; {remedy}') from error
+
+
+def lock(data_dir: Path, roles: frozenset[Role], stack: ExitStack) -> None:
+    """One process a role and data_dir: a spool and a chain have one owner."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        for role in sorted(roles, key=lambda one: one.value):
+            file = stack.enter_context((data_dir / f"{role.value}.lock").open("w"))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ConfigError(
+            f'data_dir: "{data_dir}": another dmpool works in it; stop it or give each its own'
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f'data_dir: "{data_dir}": {error.strerror}; give a directory that can be written'
+        ) from error
+
+
+async def refuse_wrong_chain(nodes: Sequence[Node]) -> None:
+    """A node on another chain is a mistake in the configuration; one that is away may come later."""
+    for number, node in enumerate(nodes):
+        try:
+            await node.check()
+        except NodeWrongChain as error:
+            raise ConfigError(f"nodes.{number}.url: {error}") from error
+        except NodeError as error:
+            log.error("%s; waiting for it", error)
+
+
+def in_use(data_dir: Path) -> bool:
+    """Whether a process has a role in this directory right now."""
+    for role in Role:
+        path = data_dir / f"{role.value}.lock"
+        if not path.exists():
+            continue
+        with path.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+    return False
+
+
+async def problems(settings: Settings, nodes: Sequence[Node]) -> list[str]:
+    """Everything that would keep a pool with these settings from working, as lines for the operator."""
+    found: list[str] = []
+    try:
+        require_free(addresses_of(settings, ALL_ROLES))
+    except ConfigError as error:
+        found.append(str(error))
+    if settings.nodes:
+        for number, node in enumerate(nodes):
+            try:
+                await node.check()
+            except NodeError as error:
+                found.append(f"nodes.{number}.url: {error}")
+    return found

@@ -1,0 +1,193 @@
+"""The facts of one day as PostgreSQL has them, in the shape that `reporting.daily` builds from.
+
+Reads only, all within the caller's snapshot. Shares are told by their own time, steps of blocks and entries
+of the journal by the ledger's. The register is read as it stood when the day ended.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from payouts import journal
+from payouts.block_state import State
+from payouts.pplns import Split, Window
+from pool.database import (
+    batch,
+    block,
+    block_event,
+    journal_entry,
+    journal_posting,
+    miner,
+    reject,
+    slice_,
+    split,
+)
+from pool.intake import work_of
+from pool.register_store import read_miners
+from register.rules import Rules
+from reporting.daily import BlockEvent, BlockFacts, MinerFacts
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What `reporting.daily.DayFacts` wants of the database."""
+
+    miners: list[MinerFacts]
+    blocks: list[BlockFacts]
+    opening: dict[str, int]
+    entries: list[journal.Entry]
+    closing: dict[str, int]
+
+
+async def gather(connection: AsyncConnection, day: dt.date, rules: Rules) -> Facts:
+    """The facts of a day in Kazakhstan."""
+    start_us, end_us = rules.day_bounds(day)
+    closing = await _balances(connection, journal_entry.c.day <= day)
+    return Facts(
+        miners=await _miners(connection, day, instant(end_us), closing),
+        blocks=await _blocks(connection, start_us, end_us),
+        opening=await _balances(connection, journal_entry.c.day < day),
+        entries=await _entries(connection, day),
+        closing=closing,
+    )
+
+
+async def waiting_batches(connection: AsyncConnection, before: dt.datetime) -> int:
+    """Batches that came before an instant and that the ledger has not taken yet."""
+    waiting = sa.select(sa.func.count()).where(batch.c.position.is_(None), batch.c.received_at < before)
+    return int(await connection.scalar(waiting) or 0)
+
+
+def instant(at_us: int) -> dt.datetime:
+    """Unix microseconds as an aware datetime."""
+    return _EPOCH + dt.timedelta(microseconds=at_us)
+
+
+def microseconds(at: dt.datetime) -> int:
+    """An aware datetime as unix microseconds."""
+    return (at - _EPOCH) // dt.timedelta(microseconds=1)
+
+
+async def _miners(
+    connection: AsyncConnection, day: dt.date, end: dt.datetime, closing: dict[str, int]
+) -> list[MinerFacts]:
+    accepted = {
+        row.miner_id: row
+        for row in await connection.execute(
+            sa.select(
+                slice_.c.miner_id,
+                sa.func.sum(slice_.c.shares).label("shares"),
+                sa.func.sum(slice_.c.work).label("work"),
+            )
+            .where(slice_.c.day == day)
+            .group_by(slice_.c.miner_id)
+        )
+    }
+    rejected: dict[int, dict[str, int]] = defaultdict(dict)
+    for row in await connection.execute(
+        sa.select(reject.c.miner_id, reject.c.reason, sa.func.sum(reject.c.count).label("shares"))
+        .where(reject.c.day == day)
+        .group_by(reject.c.miner_id, reject.c.reason)
+    ):
+        rejected[row.miner_id][row.reason] = int(row.shares)
+    owed = {int(account.split(":")[1]) for account in closing if account.startswith("miner:")}
+    told = sa.or_(miner.c.created_at < end, miner.c.id.in_([*accepted, *rejected, *owed]))
+    return [
+        MinerFacts(
+            miner=one,
+            accepted=int(accepted[one.id].shares) if one.id in accepted else 0,
+            rejected=rejected.get(one.id, {}),
+            work=int(accepted[one.id].work) if one.id in accepted else 0,
+        )
+        for one in await read_miners(connection, told, as_of=end)
+    ]
+
+
+async def _blocks(connection: AsyncConnection, start_us: int, end_us: int) -> list[BlockFacts]:
+    """The blocks that took a step between two instants."""
+    stepped = sa.select(block_event.c.hash).where(
+        block_event.c.at_us >= start_us, block_event.c.at_us < end_us
+    )
+    parts: dict[str, list[Any]] = defaultdict(list)
+    for row in await connection.execute(
+        sa.select(split).where(split.c.hash.in_(stepped)).order_by(split.c.miner_id)
+    ):
+        parts[row.hash].append(row)
+    history: dict[str, list[BlockEvent]] = defaultdict(list)
+    for row in await connection.execute(
+        sa.select(block_event).where(block_event.c.hash.in_(stepped)).order_by(block_event.c.id)
+    ):
+        history[row.hash].append(BlockEvent(State(row.state), row.at_us))
+    rows = await connection.execute(sa.select(block).where(block.c.hash.in_(stepped)).order_by(block.c.hash))
+    return [_block(row, parts[row.hash], history[row.hash]) for row in rows]
+
+
+def _block(row: Any, parts: Sequence[Any], history: Sequence[BlockEvent]) -> BlockFacts:
+    window = None
+    if row.window_first is not None:
+        window = Window(
+            row.window_first,
+            row.window_first_work,
+            row.window_last,
+            row.window_work,
+            {part.miner_id: part.work for part in parts},
+        )
+    return BlockFacts(
+        height=row.height,
+        hash=row.hash,
+        coinbase_txid=row.coinbase_txid,
+        finder_id=row.miner_id,
+        finder_worker=row.worker,
+        reward_sat=row.reward_sat,
+        fees_sat=row.fees_sat,
+        commission_bps=row.commission_bps,
+        window_size=row.window_multiple * work_of(row.network_target),
+        window=window,
+        split=Split(row.commission_sat, {part.miner_id: part.amount_sat for part in parts}),
+        history=history,
+    )
+
+
+async def _balances(connection: AsyncConnection, when: sa.ColumnElement[bool]) -> dict[str, int]:
+    total = sa.func.sum(journal_posting.c.amount)
+    rows = await connection.execute(
+        sa.select(journal_posting.c.account, total.label("total"))
+        .join(journal_entry, journal_entry.c.id == journal_posting.c.entry_id)
+        .where(when)
+        .group_by(journal_posting.c.account)
+    )
+    return {row.account: int(row.total) for row in rows}
+
+
+async def _entries(connection: AsyncConnection, day: dt.date) -> list[journal.Entry]:
+    rows = await connection.execute(
+        sa.select(
+            journal_entry.c.id,
+            journal_entry.c.kind,
+            journal_entry.c.block_hash,
+            journal_entry.c.memo,
+            journal_posting.c.account,
+            journal_posting.c.amount,
+        )
+        .join(journal_posting, journal_posting.c.entry_id == journal_entry.c.id)
+        .where(journal_entry.c.day == day)
+        .order_by(journal_entry.c.id, journal_posting.c.id)
+    )
+    heads: dict[int, Any] = {}
+    postings: dict[int, list[journal.Posting]] = defaultdict(list)
+    for row in rows:
+        heads[row.id] = row
+        postings[row.id].append(journal.Posting(row.account, row.amount))
+    return [
+        journal.Entry(journal.EntryKind(row.kind), row.block_hash, row.memo, tuple(postings[entry_id]))
+        for entry_id, row in heads.items()
+    ]

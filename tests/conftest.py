@@ -1,0 +1,86 @@
+"""One PostgreSQL server for the whole test run, and a fresh database with our schema for each test."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from pool.database import create_engine, migrate
+from pool.embedded_postgres import EmbeddedPostgres
+
+TEMPLATE = "dmpool_template"
+_numbers = count(1)
+
+
+async def administer(url: str, *statements: str) -> None:
+    """Run statements that want no transaction, on the server's own database."""
+    engine = create_engine(named(url, "postgres"))
+    async with engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        for statement in statements:
+            await connection.execute(sa.text(statement))
+    await engine.dispose()
+
+
+def named(url: str, database: str) -> str:
+    """The same server, another database."""
+    return sa.make_url(url).set(database=database).render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a running server; it holds a template with the current schema."""
+    directory = Path(tempfile.mkdtemp(prefix="dmpool-postgres-"))
+    server = EmbeddedPostgres(directory / "data")
+    try:
+        url = server.start()
+        asyncio.run(_make_template(url))
+        yield url
+    finally:
+        server.stop()
+        shutil.rmtree(directory)
+
+
+async def _make_template(url: str) -> None:
+    # Nothing that a test writes has to outlive a power cut.
+    await administer(
+        url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()", f"CREATE DATABASE {TEMPLATE}"
+    )
+    engine = create_engine(named(url, TEMPLATE))
+    await migrate(engine)
+    await engine.dispose()
+
+
+@pytest_asyncio.fixture
+async def empty_database_url(postgres: str) -> AsyncIterator[str]:
+    """A database without any table."""
+    name = f"empty_{next(_numbers)}"
+    await administer(postgres, f"CREATE DATABASE {name}")
+    yield named(postgres, name)
+    await administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest_asyncio.fixture
+async def database_url(postgres: str) -> AsyncIterator[str]:
+    """A database with our schema and no rows."""
+    name = f"test_{next(_numbers)}"
+    await administer(postgres, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    yield named(postgres, name)
+    await administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest_asyncio.fixture
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    """An engine on a database of its own."""
+    made = create_engine(database_url)
+    yield made
+    await made.dispose()
