@@ -12,6 +12,7 @@ import logging
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -26,7 +27,7 @@ from stratum.difficulty import DIFFICULTY_1_TARGET, LARGEST_TARGET
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.1
-RECONNECT_SECONDS = 2.0
+RECONNECT_SECONDS = 1.0
 VERSION_MASK = 0x1FFFE000
 
 
@@ -61,14 +62,23 @@ class MinerStatus:
 class SimulatedMiner:
     """One machine: connects, hashes, submits, reconnects."""
 
-    def __init__(self, url: str, username: str, hashrate: float, password: str = "x") -> None:  # noqa: S107
-        """`url` is stratum+tcp://host:port; `hashrate` in hashes per second."""
+    def __init__(
+        self,
+        url: str,
+        username: str,
+        hashrate: float,
+        on_accept: Callable[[bytes], object] | None = None,
+    ) -> None:
+        """`url` is stratum+tcp://host:port; `hashrate` in hashes per second.
+
+        `on_accept` is told the header of each share that the pool answered `true`.
+        """
         parts = urlsplit(url)
         if parts.scheme != "stratum+tcp" or not parts.hostname or not parts.port:
             raise ValueError(f"url {url!r}: write it as stratum+tcp://host:port")
         self._host, self._port = parts.hostname, parts.port
         self.username = username
-        self._password = password
+        self._on_accept = on_accept
         self._hashrate = hashrate
         self.status = MinerStatus()
         self._reset()
@@ -81,7 +91,8 @@ class SimulatedMiner:
         self._extranonce2 = random.getrandbits(32)
         self._version_bits = 0
         self._nonce = 0
-        self._asked: dict[int, str] = {}
+        self._asked: dict[int, tuple[str, bytes]] = {}
+        """Method, and for a share its header, by the id of what is not answered yet."""
         self._next_id = 1
 
     async def run(self) -> None:
@@ -101,7 +112,7 @@ class SimulatedMiner:
                 writer, "mining.configure", [["version-rolling"], {"version-rolling.mask": "1fffe000"}]
             )
             self._send(writer, "mining.subscribe", ["dmpool-simulate/1"])
-            self._send(writer, "mining.authorize", [self.username, self._password])
+            self._send(writer, "mining.authorize", [self.username, "x"])
             async with asyncio.TaskGroup() as tasks:
                 hashing = tasks.create_task(self._hash(writer))
                 try:
@@ -114,9 +125,11 @@ class SimulatedMiner:
         finally:
             writer.close()
 
-    def _send(self, writer: asyncio.StreamWriter, method: str, params: list[Any]) -> None:
+    def _send(
+        self, writer: asyncio.StreamWriter, method: str, params: list[Any], header: bytes = b""
+    ) -> None:
         request = {"id": self._next_id, "method": method, "params": params}
-        self._asked[self._next_id] = method
+        self._asked[self._next_id] = method, header
         self._next_id += 1
         writer.write(msgspec.json.encode(request) + b"\n")
 
@@ -132,11 +145,13 @@ class SimulatedMiner:
             self._take_answer(message)
 
     def _take_answer(self, message: dict[str, Any]) -> None:
-        asked = self._asked.pop(message["id"], None)
+        asked, header = self._asked.pop(message["id"], ("", b""))
         error = message.get("error")
         if asked == "mining.submit":
             if message["result"] is True:
                 self.status.accepted += 1
+                if self._on_accept is not None:
+                    self._on_accept(header)
             else:
                 self.status.rejected[error[1] if error else "?"] += 1
         elif asked == "mining.subscribe":
@@ -207,5 +222,5 @@ class SimulatedMiner:
                     f"{nonce:08x}",
                     f"{self._version_bits:08x}",
                 ]
-                self._send(writer, "mining.submit", submit)
+                self._send(writer, "mining.submit", submit, header[:76] + nonce.to_bytes(4, "little"))
             first = nonce + 1

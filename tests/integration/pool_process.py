@@ -10,6 +10,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -102,6 +103,8 @@ listen = "127.0.0.1:{self.metrics_port}"
         while self.process.poll() is None and time.monotonic() < deadline:
             try:
                 self.metrics()
+                if self.role in ("run", "gateway"):
+                    socket.create_connection(("127.0.0.1", self.stratum_port), timeout=5).close()
             except OSError:
                 time.sleep(0.05)
             else:
