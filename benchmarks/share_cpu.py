@@ -16,19 +16,25 @@ import asyncio
 import datetime as dt
 import os
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import uvloop
 
 from pool.config import Settings
+from pool.database import create_engine, migrate
+from pool.embedded_postgres import EmbeddedPostgres
+from pool.forwarder import Forwarder
 from pool.gateway import Gateway
+from pool.gateway_store import register_gateway
 from pool.metrics import Metrics
 from pool.spool import Spool
 from register.gate import Gate
@@ -96,7 +102,7 @@ class StillNode:
         """Nothing to let go of."""
 
 
-async def serve(port: int, directory: Path) -> None:
+async def serve(port: int, directory: Path, database_url: str) -> None:
     """The gateway process."""
     settings = Settings(
         data_dir=directory,
@@ -118,7 +124,11 @@ async def serve(port: int, directory: Path) -> None:
         asyncio.get_running_loop(),
         lambda seconds, records: metrics.commit_seconds.observe(seconds),
     )
-    await Gateway(settings, [StillNode()], spool, 1, gate, metrics).run()
+    engine = create_engine(database_url)
+    number = await register_gateway(engine, spool.identity, "benchmark")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(Forwarder(engine, spool, number).run())
+        tasks.create_task(Gateway(settings, [StillNode()], spool, number, gate, metrics).run())
 
 
 class Client(asyncio.Protocol):
@@ -226,42 +236,76 @@ async def measure(port: int, pid: int, case: tuple[str, int, int], seconds: floa
     return cpu * 1e6 / count, count / elapsed
 
 
-def main() -> None:
-    """Run all cases and print a Markdown table."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--port", type=int, default=23333)
-    parser.add_argument("--serve", type=Path)
-    options = parser.parse_args()
-    if options.serve:
-        os.sched_setaffinity(0, {0})
-        uvloop.run(serve(options.port, options.serve))
-        return
-    os.sched_setaffinity(0, {1})
-    results: dict[tuple[str, int, int], list[tuple[float, float]]] = {case: [] for case in CASES}
-    for _ in range(options.rounds):
-        for case in CASES:
-            directory = Path(tempfile.mkdtemp(prefix="dmpool-bench-"))
-            server = subprocess.Popen(
-                [sys.executable, __file__, "--serve", str(directory), "--port", str(options.port)]
-            )
-            try:
-                time.sleep(1.5)
-                results[case].append(uvloop.run(measure(options.port, server.pid, case, options.seconds)))
-            finally:
-                server.terminate()
-                server.wait()
-                shutil.rmtree(directory)
-    print("| load | connections | shares/s | CPU µs/share, 10th percentile | median | max |")
+def run_case(port: int, case: tuple[str, int, int], seconds: float, database_url: str) -> tuple[float, float]:
+    """One gateway process under one load."""
+    directory = Path(tempfile.mkdtemp(prefix="dmpool-benchmark-"))
+    arguments = ["--serve", str(directory), "--port", str(port), "--database", database_url]
+    server = subprocess.Popen([sys.executable, __file__, *arguments])
+    try:
+        wait_for(port)
+        return uvloop.run(measure(port, server.pid, case, seconds))
+    finally:
+        server.terminate()
+        server.wait()
+        shutil.rmtree(directory)
+
+
+def wait_for(port: int) -> None:
+    """Until the gateway listens."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        time.sleep(0.1)
+    raise TimeoutError(f"the gateway does not listen on port {port}")
+
+
+def report(results: dict[tuple[str, int, int], list[tuple[float, float]]]) -> None:
+    """Print a Markdown table."""
+    print("| load | connections | shares/s | CPU µs a share, 10th percentile | median | max |")
     print("|---|---|---|---|---|---|")
     for (kind, connections, _), samples in results.items():
         costs = sorted(cost for cost, _ in samples)
         rate = statistics.median(rate for _, rate in samples)
-        low = costs[int(len(costs) * 0.1)]
-        print(
-            f"| {kind} | {connections} | {rate:.0f} | {low:.1f} | {statistics.median(costs):.1f} | {costs[-1]:.1f} |"
-        )
+        low, middle = costs[int(len(costs) * 0.1)], statistics.median(costs)
+        print(f"| {kind} | {connections} | {rate:.0f} | {low:.1f} | {middle:.1f} | {costs[-1]:.1f} |")
+
+
+async def prepare(database_url: str) -> None:
+    """The schema."""
+    engine = create_engine(database_url)
+    await migrate(engine)
+    await engine.dispose()
+
+
+def main() -> None:
+    """Run all cases, interleaved, and print a Markdown table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--port", type=int, default=23333)
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--database", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        os.sched_setaffinity(0, {0})
+        uvloop.run(serve(options.port, options.serve, options.database))
+        return
+    results: dict[tuple[str, int, int], list[tuple[float, float]]] = {case: [] for case in CASES}
+    data = Path(tempfile.mkdtemp(prefix="dmpool-benchmark-postgres-"))
+    postgres = EmbeddedPostgres(data / "postgres")
+    database_url = postgres.start()
+    os.sched_setaffinity(0, {1})
+    try:
+        asyncio.run(prepare(database_url))
+        for _ in range(options.rounds):
+            for case, samples in results.items():
+                samples.append(run_case(options.port, case, options.seconds, database_url))
+    finally:
+        postgres.stop()
+        shutil.rmtree(data)
+    report(results)
 
 
 if __name__ == "__main__":

@@ -301,7 +301,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
+    errors = error.errors()
+    # A misspelt key also leaves one missing: the misspelling is what to mend.
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
     key = ".".join(str(part) for part in first["loc"] if part != "Listen")
     if first["type"] == "extra_forbidden":
         return f"{key}: no such key; remove it or correct its name"

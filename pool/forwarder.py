@@ -26,7 +26,7 @@ from pool.spool import Spool
 log = logging.getLogger(__name__)
 
 BATCH_BYTES = 1 << 20
-IDLE_SECONDS = 0.25
+IDLE_SECONDS = 1.0
 BACK_OFF_SECONDS = 5.0
 PUSH_SECONDS = 30.0
 """A push that takes longer counts as an outage; the cursor tells what became of it."""

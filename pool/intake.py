@@ -28,6 +28,7 @@ from payouts.slices import Slice, cut
 from pool import ledger_store as store
 from pool.database import refused
 from pool.records import Found, Record, Reject, Share, decode_batch
+from stratum import difficulty
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class Sorted:
 
 def work_of(target: bytes) -> int:
     """The expected number of hashes of a share or block with this target (32 bytes, big-endian)."""
-    return 2**256 // (int.from_bytes(target, "big") + 1)
+    return difficulty.work_of(int.from_bytes(target, "big"))
 
 
 def sort_records(records: Iterable[Record], day_of: DayOf) -> Sorted:

@@ -72,7 +72,10 @@ async def build_report(
             await connection.execute(sa.text("LOCK TABLE report IN SHARE ROW EXCLUSIVE MODE"))
             if not unfinished:
                 await _check_ledger(connection, day, publisher.rules)
-            facts = await gather(connection, day, publisher.rules)
+            try:
+                facts = await gather(connection, day, publisher.rules)
+            except ValueError as error:
+                raise ReportError(f"report of {day}: what is stored cannot be true: {error}") from error
             kept = await _newest_version(connection, day)
             if kept is not None and _still_true(kept.envelope, facts, publisher, day, now_us):
                 return bytes(kept.envelope)

@@ -99,10 +99,10 @@ class Browser:
             while not await self.evaluate(f"Boolean({expression})"):
                 await asyncio.sleep(0.05)
 
-    async def screenshot(self, path: Path) -> None:
-        """The whole page, as tall as it is."""
+    async def screenshot(self) -> bytes:
+        """The whole page, as tall as it is, as PNG."""
         told = await self.ask("Page.captureScreenshot", format="png", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(told["data"]))
+        return base64.b64decode(told["data"])
 
 
 @asynccontextmanager
@@ -112,8 +112,7 @@ async def running_chromium() -> AsyncIterator[Browser]:
     if program is None:
         pytest.skip("no chromium on this machine: apt-get install chromium")
     profile = Path(tempfile.mkdtemp(prefix="dmpool-chromium-"))
-    with (profile / "log").open("wb") as log:
-        process = subprocess.Popen([program, *OPTIONS, f"--user-data-dir={profile}"], stdout=log, stderr=log)
+    process = _launch(program, profile)
     try:
         port = await _debugging_port(process, profile)
         async with aiohttp.ClientSession() as http:
@@ -130,6 +129,11 @@ async def running_chromium() -> AsyncIterator[Browser]:
         process.terminate()
         await asyncio.to_thread(process.wait, START_SECONDS)
         shutil.rmtree(profile, ignore_errors=True)
+
+
+def _launch(program: str, profile: Path) -> subprocess.Popen[bytes]:
+    with (profile / "log").open("wb") as log:
+        return subprocess.Popen([program, *OPTIONS, f"--user-data-dir={profile}"], stdout=log, stderr=log)
 
 
 async def _debugging_port(process: subprocess.Popen[bytes], profile: Path) -> int:

@@ -42,7 +42,7 @@ async def append(spool: Spool, *numbers: int) -> None:
     for number in numbers:
         spool.append(Share(number, 1, "a", 1, b"\xff" * 32, bytes(80)))
     async with asyncio.timeout(20):
-        while spool.last_seq == before:  # noqa: ASYNC110 - the spool tells sessions, not us
+        while spool.last_seq == before:
             await asyncio.sleep(0.002)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -44,10 +44,10 @@ class Site:
         self.url = url
         self.http = http
 
-    async def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    async def get(self, path: str, **headers: str) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body of an answer."""
         async with self.http.get(self.url + path, headers=headers) as answer:
-            return answer.status, dict(answer.headers), await answer.read()
+            return answer.status, answer.headers, await answer.read()
 
     async def status(self) -> Any:
         """What `/api/v1/status` says."""
@@ -56,15 +56,19 @@ class Site:
             return await answer.json()
 
 
+def settings_of(directory: Path, stratum: str = "0.0.0.0:3333") -> Settings:
+    """The pool's configuration."""
+    return Settings.model_validate({"data_dir": directory, "pool": POOL, "stratum": {"listen": stratum}})
+
+
 @asynccontextmanager
 async def serving(
-    engine: AsyncEngine, world: World | None, directory: Path, stratum: str = "0.0.0.0:3333"
+    engine: AsyncEngine, world: World, directory: Path, stratum: str = "0.0.0.0:3333"
 ) -> AsyncIterator[Site]:
     """The web role on a free port; its clock is the world's."""
-    settings = Settings(data_dir=directory, pool=POOL, stratum={"listen": stratum})  # type: ignore[arg-type]
+    settings = settings_of(directory, stratum)
     listen = Listen(host="127.0.0.1", port=free_port())
-    clock = (lambda: world.now_us) if world else (lambda: 0)
-    server = WebServer(create_app(engine, settings, RULES, KEY.public_key, clock), listen)
+    server = WebServer(create_app(engine, settings, RULES, KEY.public_key, lambda: world.now_us), listen)
     running = asyncio.create_task(server.run())
     try:
         async with aiohttp.ClientSession() as http:
@@ -87,9 +91,58 @@ async def _until_served(site: Site, running: asyncio.Task[None]) -> None:
     await running
 
 
-async def live(world: World) -> None:
-    """A morning at the pool: work, rejects, a block that matured, one on its way, one just found, a lost one."""
-    world.node.grow(3)
-    early, stranger = world.share(1, "s19-01"), world.found(height=2)
-    await world.tell(early, world.found(early, height=1), stranger)
-    world.node.main[1] = (await world.rows_of("SELECT hash FROM block WHERE height = 1"))[0]
+def target(work: int) -> bytes:
+    """The target that a share of this work meets."""
+    return (2**256 // work - 1).to_bytes(32, "big")
+
+
+SHARE_WORK = 10**16
+SHARE = target(SHARE_WORK)
+BLOCK = target(4 * SHARE_WORK)
+MINUTE = 60_000_000
+
+
+async def morning(world: World) -> None:
+    """Blocks of each state, work of each miner, rejects, a report; then it is noon."""
+    noon = world.now_us
+    world.now_us = noon - 50 * MINUTE
+    for height, name in enumerate(("rack-1", "rack-2", "rack-1"), 1):
+        won = world.share(height, name, target=SHARE)
+        found = world.found(won, height=height, reward=REWARD, target=BLOCK)
+        await world.tell(won, found, world.reject(height))
+        world.node.main.append(found.block_hash)
+    world.node.grow(110)
+    await world.work()
+    world.now_us = noon - 5 * MINUTE
+    for number in range(12):
+        await world.tell(world.share(1 + number % 3, target=SHARE), world.share(1, "b", target=SHARE))
+    won = world.share(2, "rack-2", target=SHARE)
+    found = world.found(won, height=114, reward=REWARD, target=BLOCK)
+    await world.tell(won, found)
+    world.node.main.append(found.block_hash)
+    lost = world.found(height=115, reward=REWARD, target=BLOCK)
+    world.node.grow(11)
+    world.node.aside.add(lost.block_hash)
+    await world.tell(lost)
+    won = world.share(3, "rack-9", target=SHARE)
+    await world.tell(won, world.found(won, height=126, reward=REWARD, target=BLOCK))
+    world.now_us = noon
+    await world.work()
+    await beat(world)
+    await build_report(world.engine, DAY, PUBLISHER, noon, unfinished=True)
+
+
+async def beat(world: World, connections: int = 42) -> None:
+    """The gateway gives a sign of life two seconds ago; its job is a block above the node's tip."""
+    now = dt.datetime.fromtimestamp(world.now_us / 1_000_000, dt.UTC)
+    async with world.engine.begin() as connection:
+        await connection.execute(
+            sa.update(gateway).values(
+                seen_at=now - dt.timedelta(seconds=2),
+                connections=connections,
+                job_height=len(world.node.main),
+                job_at=now - dt.timedelta(seconds=17),
+                shares_accepted=31_000,
+                shares_rejected=12,
+            )
+        )

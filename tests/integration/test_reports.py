@@ -1,0 +1,199 @@
+"""Daily reports from a real ledger: they verify, agree with SQL, chain, and never change."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from pool.database import refused
+from pool.reports import Publisher, ReportError, build_report, get_report, list_reports
+from reporting.daily import PoolFacts
+from reporting.signing import SigningKey
+from reporting.verify import verify
+from tests.integration.ledger_world import ADDRESS, BINS, DAY, NOON, RULES, World
+
+KEY = SigningKey(b"\x07" * 32)
+PUBLISHER = Publisher(
+    PoolFacts(name="Test DMP LLP", bin=BINS[0], chain="regtest", address=ADDRESS, commission_bps=150),
+    RULES,
+    KEY,
+    "0.1.0",
+)
+HOUR = 3_600_000_000
+NEXT_DAY = NOON + 24 * HOUR
+
+
+async def a_day(world: World) -> None:
+    """Two blocks, one of them orphaned, the other mature; three miners; refused shares."""
+    for _ in range(10):
+        await world.tell(world.share(1), world.share(2, "b"), world.share(3), world.reject(2), world.share(2))
+    for height, miner_id in ((1, 1), (2, 3)):
+        share = world.share(miner_id)
+        found = world.found(share, height=height)
+        await world.tell(world.share(2), share, found, world.share(1))
+        world.node.main.append(found.block_hash)
+        await world.work()
+        world.now_us += HOUR
+    world.node.reorganise(2)
+    world.node.grow(98)
+    await world.work()
+
+
+def content(envelope: bytes) -> dict[str, Any]:
+    report = json.loads(envelope)["report"]
+    assert isinstance(report, dict)
+    return report
+
+
+async def test_report_verifies_and_agrees_with_sql(world: World) -> None:
+    """I2, I3, I7: to the satoshi."""
+    await a_day(world)
+    envelope = await build_report(world.engine, DAY, PUBLISHER, NEXT_DAY)
+    checks = verify(envelope, KEY.public_key)
+    assert [check for check in checks if not check.passed] == []
+    report = content(envelope)
+    assert report["day_complete"] is True
+    assert {row["state"] for row in report["blocks"]} == {"mature", "orphaned"}
+    for one in report["miners"]:
+        work = await world.rows(f"SELECT sum(work), sum(shares) FROM slice WHERE miner_id = {one['id']}")
+        assert [(int(one["work"]), one["accepted_shares"])] == work
+        rejected = await world.rows(
+            f"SELECT coalesce(sum(count), 0) FROM reject WHERE miner_id = {one['id']}"
+        )
+        assert [(one["rejected_shares"],)] == rejected
+        matured = await world.rows(
+            f"SELECT sum(amount_sat) FROM split JOIN block USING (hash) "
+            f"WHERE split.miner_id = {one['id']} AND state = 'mature'"
+        )
+        assert [(one["matured_sat"],)] == matured
+    assert report["totals"]["rejected_shares"] == 10
+    balances = await world.balances()
+    listed = {
+        row["account"]: row["closing_sat"] for row in report["journal"]["accounts"] if row["closing_sat"]
+    }
+    assert listed == {account: abs(amount) for account, amount in balances.items()}
+
+
+async def test_next_day_opens_as_the_day_closed(world: World) -> None:
+    """I3: opening + in - out = closing, from day to day."""
+    await a_day(world)
+    world.now_us = NEXT_DAY
+    share = world.share(2)
+    found = world.found(share, height=100)
+    world.node.main.append(found.block_hash)
+    await world.tell(share, found)
+    await world.work()
+    first = content(await build_report(world.engine, DAY, PUBLISHER, NEXT_DAY + 24 * HOUR))
+    next_day = DAY + dt.timedelta(days=1)
+    envelope = await build_report(world.engine, next_day, PUBLISHER, NEXT_DAY + 24 * HOUR)
+    assert all(check.passed for check in verify(envelope, KEY.public_key))
+    second = content(envelope)
+    assert (
+        second["journal"]["totals"]["assets"]["opening_sat"]
+        == (first["journal"]["totals"]["assets"]["closing_sat"])
+    )
+    assert [row["hash"] for row in second["blocks"]] == [found.block_hash]
+    assert second["previous_report_sha256"] == (await list_reports(world.engine))[0].sha256
+
+
+async def test_same_facts_make_the_same_report(world: World) -> None:
+    """I7."""
+    await a_day(world)
+    envelope = await build_report(world.engine, DAY, PUBLISHER, NEXT_DAY)
+    later = Publisher(PUBLISHER.pool, RULES, KEY, "0.2.0")
+    assert await build_report(world.engine, DAY, later, NEXT_DAY + HOUR) == envelope
+    assert len(await list_reports(world.engine)) == 1
+    assert await get_report(world.engine, DAY) == envelope
+
+
+async def test_later_data_makes_a_version_that_names_the_old_one(world: World) -> None:
+    """I7: a spool that was cut off delivers the day's shares afterwards."""
+    await a_day(world)
+    first = await build_report(world.engine, DAY, PUBLISHER, NEXT_DAY)
+    await world.tell(world.share(1, at_us=NOON))
+    await world.work()
+    second = await build_report(world.engine, DAY, PUBLISHER, NEXT_DAY + HOUR, reason="gateway was offline")
+    assert all(check.passed for check in verify(second, KEY.public_key))
+    report = content(second)
+    assert (report["version"], report["correction_reason"]) == (2, "gateway was offline")
+    assert report["replaces_sha256"] == json.loads(first)["report_sha256"]
+    assert await get_report(world.engine, DAY, 1) == first
+    assert await get_report(world.engine, DAY) == second
+    assert [(one.sequence, one.version) for one in await list_reports(world.engine)] == [(1, 1), (2, 2)]
+
+
+async def test_unfinished_day_is_told_only_when_asked_for_and_replaced(world: World) -> None:
+    await a_day(world)
+    with pytest.raises(ReportError, match="not over"):
+        await build_report(world.engine, DAY, PUBLISHER, world.now_us)
+    early = content(await build_report(world.engine, DAY, PUBLISHER, world.now_us, unfinished=True))
+    assert early["day_complete"] is False
+    final = content(await build_report(world.engine, DAY, PUBLISHER, NEXT_DAY))
+    assert (final["day_complete"], final["version"]) == (True, 2)
+
+
+async def test_day_to_come_is_refused(world: World) -> None:
+    with pytest.raises(ReportError, match="is to come"):
+        await build_report(world.engine, DAY, PUBLISHER, NOON - 24 * HOUR, unfinished=True)
+
+
+async def test_report_that_was_not_made_is_not_found(world: World) -> None:
+    with pytest.raises(ReportError, match="reports build --date 2026-11-24"):
+        await get_report(world.engine, DAY)
+
+
+async def test_batches_that_wait_hold_up_the_report(world: World) -> None:
+    await world.tell(world.share(1))
+    async with world.engine.begin() as connection:
+        await connection.execute(sa.text("UPDATE batch SET received_at = '2026-11-24T18:59:59Z'"))
+    with pytest.raises(ReportError, match="1 batches of shares"):
+        await build_report(world.engine, DAY, PUBLISHER, NEXT_DAY)
+
+
+async def test_builders_at_once_make_one_chain(world: World) -> None:
+    """I7: the chain does not fork, and one set of facts is one report."""
+    await a_day(world)
+    days = [DAY, DAY, DAY, DAY - dt.timedelta(days=1), DAY - dt.timedelta(days=1)]
+    envelopes = await asyncio.gather(*(build_report(world.engine, day, PUBLISHER, NEXT_DAY) for day in days))
+    assert len(set(envelopes)) == 2
+    kept = await list_reports(world.engine)
+    chain = await world.rows("SELECT previous_sha256 FROM report ORDER BY sequence")
+    assert [previous for (previous,) in chain] == [None, kept[0].sha256]
+
+
+async def test_block_that_pays_nothing_and_block_of_nobody_are_reported(world: World) -> None:
+    nobody = world.found(None, height=1)
+    world.node.main.append(nobody.block_hash)
+    await world.tell(nobody)
+    share = world.share(1)
+    poor = world.found(share, height=2, reward=0)
+    world.node.main.append(poor.block_hash)
+    await world.tell(share, poor)
+    await world.work()
+    envelope = await build_report(world.engine, DAY, PUBLISHER, NEXT_DAY)
+    assert [check for check in verify(envelope, KEY.public_key) if not check.passed] == []
+    assert len(content(envelope)["blocks"]) == 2
+
+
+async def test_books_that_were_forced_make_no_report(world: World) -> None:
+    """I3: the triggers refuse it; were they taken away, the builder still does."""
+    await a_day(world)
+    change = "UPDATE journal_posting SET amount = amount + 1 WHERE id = 1"
+    with pytest.raises(sa.exc.DBAPIError) as caught:
+        await execute(world, change)
+    assert refused(caught.value)
+    await execute(world, "ALTER TABLE journal_posting DISABLE TRIGGER USER", change)
+    with pytest.raises(ReportError, match="sum to 1 satoshis"):
+        await build_report(world.engine, DAY, PUBLISHER, NEXT_DAY)
+    assert await list_reports(world.engine) == []
+
+
+async def execute(world: World, *statements: str) -> None:
+    async with world.engine.begin() as connection:
+        for statement in statements:
+            await connection.execute(sa.text(statement))
