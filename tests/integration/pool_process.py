@@ -150,11 +150,14 @@ listen = "127.0.0.1:{self.metrics_port}"
 
     def metrics(self) -> dict[str, float]:
         """Every sample of /metrics, by its name with labels."""
-        text = _get(f"http://127.0.0.1:{self.metrics_port}/metrics").decode()
         return {
             match[1]: float(match[2])
-            for match in re.finditer(r"^([a-z_]+(?:\{.*\})?) (\S+)$", text, re.MULTILINE)
+            for match in re.finditer(r"^([a-z_]+(?:\{.*\})?) (\S+)$", self.metrics_text(), re.MULTILINE)
         }
+
+    def metrics_text(self) -> str:
+        """/metrics as it is served."""
+        return _get(f"http://127.0.0.1:{self.metrics_port}/metrics").decode()
 
     def status(self) -> dict[str, object]:
         """The status of the web role."""

@@ -140,6 +140,8 @@ async def test_blocks_stand_with_their_state_newest_first(site: Site) -> None:
     ]
     assert told["blocks_by_state"] == {"found": 1, "confirmed": 1, "mature": 3, "orphaned": 1}
     assert told["blocks"][0]["found_at"] == "2026-11-24T11:55:00+05:00"
+    page = (await site.get("/"))[2].decode()
+    assert all(f'title="{one["hash"]}">…{one["hash"][-10:]}<' in page for one in told["blocks"])
 
 
 async def test_no_more_is_shown_than_fits(site: Site, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
