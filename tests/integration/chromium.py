@@ -128,12 +128,20 @@ async def running_chromium() -> AsyncIterator[Browser]:
     finally:
         process.terminate()
         await asyncio.to_thread(process.wait, START_SECONDS)
-        shutil.rmtree(profile, ignore_errors=True)
+        await _remove(profile)
 
 
 def _launch(program: str, profile: Path) -> subprocess.Popen[bytes]:
     with (profile / "log").open("wb") as log:
         return subprocess.Popen([program, *OPTIONS, f"--user-data-dir={profile}"], stdout=log, stderr=log)
+
+
+async def _remove(profile: Path) -> None:
+    """Its helpers write for a moment after the browser has gone."""
+    async with asyncio.timeout(START_SECONDS):
+        while await asyncio.to_thread(profile.exists):
+            await asyncio.to_thread(shutil.rmtree, profile, ignore_errors=True)
+            await asyncio.sleep(0.05)
 
 
 async def _debugging_port(process: subprocess.Popen[bytes], profile: Path) -> int:

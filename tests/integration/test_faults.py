@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from pool.database import create_engine
 from pool.embedded_postgres import EmbeddedPostgres
 from pool.simulate import SimulatedMiner
-from tests.integration.bitcoind_process import running_bitcoind
+from tests.integration.bitcoind_process import BitcoindProcess, running_bitcoind
 from tests.integration.pool_process import SIGNET_ADDRESS, PoolProcess
 from tests.integration.recount import recount
 from tests.integration.test_river import COMMISSION_BPS, MINERS, nodes_section, scalar, states, until
@@ -192,3 +192,52 @@ async def _extranonces(pool: PoolProcess, connections: int) -> set[str]:
     for _, writer in opened:
         writer.close()
     return values
+
+
+async def test_i9_two_nodes(database_url: str, engine: AsyncEngine, tmp_path: Path) -> None:
+    """I9: a block goes to both nodes, though they do not know each other; the second serves alone."""
+    async with running_bitcoind("regtest") as first, running_bitcoind("regtest") as second:
+        pool = PoolProcess(
+            tmp_path,
+            database_url,
+            nodes=[nodes_section(first), nodes_section(second)],
+            start_difficulty=2.0**-20,
+        )
+        for name, number in MINERS.items():
+            pool.add_miner(name, number)
+        pool.start()
+        try:
+            async with machines([pool], 3_000):
+                await until(partial(_mined, second, 5), "blocks on the second node")
+                assert await first.rpc("getblockhash", 5) == await second.rpc("getblockhash", 5)
+                first.stop()
+                height = await second.rpc("getblockcount")
+                assert isinstance(height, int)
+                await until(partial(_mined, second, height + 3), "blocks with the first node gone")
+                await first.start()
+                await until(partial(_caught_up, first, second, pool), "the first node in use again")
+            await drained(engine, pool)
+
+            async def settled() -> bool:
+                return "found" not in set((await states(engine)).values())
+
+            await until(settled, "every block settled")
+            await recount(engine, COMMISSION_BPS, pool.pplns_window)
+        finally:
+            assert pool.stop() == 0, pool.log
+
+
+async def _mined(node: BitcoindProcess, height: int) -> bool:
+    count = await node.rpc("getblockcount")
+    return isinstance(count, int) and count >= height
+
+
+async def _caught_up(first: BitcoindProcess, second: BitcoindProcess, pool: PoolProcess) -> bool:
+    """Give the first node the blocks that it missed, in place of a peer; whether the pool uses it again."""
+    have, want = await first.rpc("getblockcount"), await second.rpc("getblockcount")
+    assert isinstance(have, int)
+    assert isinstance(want, int)
+    for height in range(have + 1, want + 1):
+        block_hash = await second.rpc("getblockhash", height)
+        await first.rpc("submitblock", await second.rpc("getblock", block_hash, 0))
+    return f"{first.rpc_port} gives work again" in pool.log

@@ -1,0 +1,40 @@
+"""How the web role reads PostgreSQL: one read-only snapshot at a time, bounded in time.
+
+All that a page shows together comes from one snapshot, so its numbers agree. A database that is away, too
+slow or of another schema becomes one exception with a sentence that a stranger may read; what the driver
+said, with its addresses and names, goes to the log alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from pool.database import UNAVAILABLE, refused
+
+log = logging.getLogger(__name__)
+
+READ_SECONDS = 10.0
+AWAY = "The database does not answer."
+REFUSED = "The database is there but refuses what this program asks: its schema may be of another version."
+
+
+class DatabaseAway(Exception):
+    """The database cannot be read now. The message is for whoever asked."""
+
+
+@asynccontextmanager
+async def reading(engine: AsyncEngine, seconds: float = READ_SECONDS) -> AsyncIterator[AsyncConnection]:
+    """A connection in a read-only transaction that sees one moment; raises DatabaseAway."""
+    try:
+        async with asyncio.timeout(seconds), engine.connect() as connection:
+            await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            async with connection.begin():
+                yield connection
+    except UNAVAILABLE as error:
+        log.debug("web: cannot read the database: %s: %s", type(error).__name__, error)
+        raise DatabaseAway(REFUSED if refused(error) else AWAY) from error

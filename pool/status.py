@@ -1,0 +1,355 @@
+"""What the status page and `/api/v1/status` show, read from PostgreSQL as plain data.
+
+One look is a few queries in one snapshot, each of them bounded, and is kept for a second: a crowd of viewers
+costs one look a second. How a number is written for people is the business of `pool.wording`.
+
+Satoshis are integers; work and hashrates outgrow what JSON numbers carry and are decimal strings; times carry
+the offset of Kazakhstan at that moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from payouts.block_state import State
+from payouts.journal import direction, miner_immature, miner_payable
+from pool.config import Settings
+from pool.database import block, gateway, journal_posting, miner, report
+from pool.reading import READ_SECONDS, DatabaseAway, reading
+from pool.recent_work import RecentWork
+from pool.register_store import read_miners
+from register.rules import Rules
+
+KEEP_SECONDS = 1.0
+FIRST_READ_SECONDS = 60.0
+"""The first look counts a whole day's slices."""
+GATEWAYS_SHOWN = 50
+MINERS_SHOWN = 500
+BLOCKS_SHOWN = 20
+REPORTS_SHOWN = 30
+ALIVE_US = 15_000_000
+"""A gateway gives a sign of life every other second."""
+_HOUR_US = 3_600_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class PoolView:
+    """Who the pool is and how it splits."""
+
+    name: str
+    bin: str
+    accreditation: str
+    chain: str
+    commission_bps: int
+    window_multiple: int
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayView:
+    """A gateway; ages in seconds, None where there was none yet. Shares are counted since it started."""
+
+    number: int
+    name: str
+    alive: bool
+    connections: int
+    job_height: int | None
+    job_age_seconds: int | None
+    seen_seconds: int | None
+    shares_accepted: int
+    shares_rejected: int
+
+
+@dataclass(frozen=True, slots=True)
+class MinerView:
+    """A licensed miner, its work and what it is owed; shares are those of today."""
+
+    account: str
+    title: str
+    licence_number: str
+    licence_valid_to: dt.date
+    licence_in_force: bool
+    hashrate_10m: str
+    hashrate_1h: str
+    shares_accepted: int
+    shares_rejected: int
+    immature_sat: int
+    payable_sat: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockView:
+    """A block; `confirmations` is None unless it is in the chain and a gateway told the height."""
+
+    height: int
+    hash: str
+    finder: str | None
+    worker: str
+    found_at: dt.datetime
+    reward_sat: int
+    commission_sat: int
+    state: str
+    confirmations: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyView:
+    """The journal as a whole. `difference_sat` is the sum of all postings: 0, or the journal is broken."""
+
+    coinbase_immature_sat: int
+    coinbase_mature_sat: int
+    owed_immature_sat: int
+    owed_payable_sat: int
+    commission_immature_sat: int
+    commission_earned_sat: int
+    assets_sat: int
+    owed_sat: int
+    commission_sat: int
+    difference_sat: int
+    balances: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReportView:
+    """A signed daily report; `sha256` is the hash of the report that its envelope carries."""
+
+    sequence: int
+    day: dt.date
+    version: int
+    sha256: str
+    built_at: dt.datetime
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """All of it, at one moment."""
+
+    at: dt.datetime
+    today: dt.date
+    pool: PoolView
+    hashrate_10m: str
+    hashrate_1h: str
+    connections: int
+    gateways: tuple[GatewayView, ...]
+    miners_total: int
+    miners: tuple[MinerView, ...]
+    blocks_by_state: dict[str, int]
+    blocks: tuple[BlockView, ...]
+    money: MoneyView
+    reports: tuple[ReportView, ...]
+
+
+class StatusReader:
+    """Reads the status, at most once a second; what failed is not tried again within that second either."""
+
+    def __init__(
+        self, engine: AsyncEngine, settings: Settings, rules: Rules, now_us: Callable[[], int]
+    ) -> None:
+        pool = settings.pool
+        self._pool = PoolView(
+            pool.name, pool.bin, pool.accreditation, pool.chain, pool.commission_bps, pool.pplns_window
+        )
+        self._engine = engine
+        self._rules = rules
+        self._now_us = now_us
+        self._recent = RecentWork()
+        self._one_at_a_time = asyncio.Lock()
+        self._kept: Status | DatabaseAway | None = None
+        self._kept_until = 0.0
+
+    async def current(self) -> Status:
+        """The status, not older than a second; raises DatabaseAway."""
+        async with self._one_at_a_time:
+            if self._kept is None or time.monotonic() >= self._kept_until:
+                try:
+                    self._kept = await self._read()
+                except DatabaseAway as error:
+                    self._kept = error
+                self._kept_until = time.monotonic() + KEEP_SECONDS
+            kept = self._kept
+        if isinstance(kept, DatabaseAway):
+            raise DatabaseAway(str(kept)) from kept
+        return kept
+
+    async def _read(self) -> Status:
+        now_us = self._now_us()
+        seconds = READ_SECONDS if self._recent.started else FIRST_READ_SECONDS
+        async with reading(self._engine, seconds) as connection:
+            await self._recent.advance(connection, now_us, self._rules.day_of(now_us - _HOUR_US))
+            gateways = await _gateways(connection, now_us)
+            balances = await _balances(connection)
+            heights = (one.job_height for one in gateways if one.alive and one.job_height is not None)
+            return Status(
+                at=self._rules.local(now_us),
+                today=self._rules.day_of(now_us),
+                pool=self._pool,
+                hashrate_10m=str(self._recent.hashrates(now_us, 600).pool),
+                hashrate_1h=str(self._recent.hashrates(now_us, 3600).pool),
+                connections=sum(one.connections for one in gateways),
+                gateways=gateways,
+                miners_total=await connection.scalar(sa.select(sa.func.count()).select_from(miner)) or 0,
+                miners=await self._miners(connection, balances, now_us),
+                blocks_by_state=await _blocks_by_state(connection),
+                blocks=await _blocks(connection, self._rules, max(heights, default=0) - 1),
+                money=money(balances),
+                reports=await read_reports(connection, self._rules, REPORTS_SHOWN),
+            )
+
+    async def _miners(
+        self, connection: AsyncConnection, balances: Mapping[str, int], now_us: int
+    ) -> tuple[MinerView, ...]:
+        shown = sa.select(miner.c.id).order_by(miner.c.id).limit(MINERS_SHOWN)
+        recent, today = self._recent, self._rules.day_of(now_us)
+        ten_minutes = recent.hashrates(now_us, 600).by_miner
+        hour = recent.hashrates(now_us, 3600).by_miner
+        views: list[MinerView] = []
+        for one in await read_miners(connection, miner.c.id.in_(shown)):
+            start_us, end_us = one.licence.in_force(self._rules)
+            views.append(
+                MinerView(
+                    account=one.name,
+                    title=one.title,
+                    licence_number=one.licence.number,
+                    licence_valid_to=one.licence.valid_to,
+                    licence_in_force=start_us <= now_us < end_us,
+                    hashrate_10m=str(ten_minutes.get(one.id, 0)),
+                    hashrate_1h=str(hour.get(one.id, 0)),
+                    shares_accepted=recent.accepted[today, one.id],
+                    shares_rejected=recent.rejected[today, one.id],
+                    immature_sat=-balances.get(miner_immature(one.id), 0),
+                    payable_sat=-balances.get(miner_payable(one.id), 0),
+                )
+            )
+        return tuple(views)
+
+
+def money(balances: Mapping[str, int]) -> MoneyView:
+    """The totals of booked balances by account; each is shown positive in its own direction."""
+
+    def total(prefix: str, suffix: str = "") -> int:
+        return sum(
+            amount * direction(account)
+            for account, amount in balances.items()
+            if account.startswith(prefix) and account.endswith(suffix)
+        )
+
+    difference = sum(balances.values())
+    return MoneyView(
+        coinbase_immature_sat=total("asset:coinbase:immature"),
+        coinbase_mature_sat=total("asset:coinbase:mature"),
+        owed_immature_sat=total("miner:", ":immature"),
+        owed_payable_sat=total("miner:", ":payable"),
+        commission_immature_sat=total("pool:commission:immature"),
+        commission_earned_sat=total("pool:commission:earned"),
+        assets_sat=total("asset:"),
+        owed_sat=total("miner:"),
+        commission_sat=total("pool:commission:"),
+        difference_sat=difference,
+        balances=difference == 0,
+    )
+
+
+async def _balances(connection: AsyncConnection) -> dict[str, int]:
+    rows = await connection.execute(
+        sa.select(journal_posting.c.account, sa.func.sum(journal_posting.c.amount)).group_by(
+            journal_posting.c.account
+        )
+    )
+    return {account: int(amount) for account, amount in rows}
+
+
+async def _gateways(connection: AsyncConnection, now_us: int) -> tuple[GatewayView, ...]:
+    rows = await connection.execute(
+        sa.select(gateway).order_by(gateway.c.seen_at.desc().nulls_last()).limit(GATEWAYS_SHOWN)
+    )
+    views: list[GatewayView] = []
+    for row in rows:
+        seen = _age_us(row.seen_at, now_us)
+        job = _age_us(row.job_at, now_us)
+        alive = seen is not None and seen <= ALIVE_US
+        views.append(
+            GatewayView(
+                number=row.number,
+                name=row.name,
+                alive=alive,
+                # What a silent gateway last said of its connections is no longer so.
+                connections=row.connections or 0 if alive else 0,
+                job_height=row.job_height,
+                job_age_seconds=None if job is None else job // 1_000_000,
+                seen_seconds=None if seen is None else seen // 1_000_000,
+                shares_accepted=row.shares_accepted,
+                shares_rejected=row.shares_rejected,
+            )
+        )
+    return tuple(sorted(views, key=lambda view: view.number))
+
+
+def _age_us(moment: dt.datetime | None, now_us: int) -> int | None:
+    if moment is None:
+        return None
+    at_us = (moment - dt.datetime.fromtimestamp(0, dt.UTC)) // dt.timedelta(microseconds=1)
+    return max(now_us - at_us, 0)  # another machine's clock may be ahead
+
+
+async def _blocks_by_state(connection: AsyncConnection) -> dict[str, int]:
+    rows = await connection.execute(
+        sa.select(block.c.state, sa.func.count().label("blocks")).group_by(block.c.state)
+    )
+    counted: dict[str, int] = {row.state: row.blocks for row in rows}
+    return {state.value: counted.get(state.value, 0) for state in State}
+
+
+async def _blocks(connection: AsyncConnection, rules: Rules, tip_height: int) -> tuple[BlockView, ...]:
+    rows = await connection.execute(
+        sa.select(block, miner.c.name.label("finder"))
+        .join_from(block, miner, isouter=True)
+        .order_by(block.c.height.desc(), block.c.found_us.desc())
+        .limit(BLOCKS_SHOWN)
+    )
+    return tuple(
+        BlockView(
+            height=row.height,
+            hash=row.hash,
+            finder=row.finder,
+            worker=row.worker,
+            found_at=rules.local(row.found_us),
+            reward_sat=row.reward_sat,
+            commission_sat=row.commission_sat,
+            state=row.state,
+            confirmations=_confirmations(State(row.state), row.height, tip_height),
+        )
+        for row in rows
+    )
+
+
+def _confirmations(state: State, height: int, tip_height: int) -> int | None:
+    in_chain = state in (State.CONFIRMED, State.MATURE)
+    return tip_height - height + 1 if in_chain and tip_height >= height else None
+
+
+async def read_reports(
+    connection: AsyncConnection, rules: Rules, limit: int, before: int | None = None
+) -> tuple[ReportView, ...]:
+    """The newest reports, newest first; `before` a sequence number to go on from there."""
+    columns = (report.c.sequence, report.c.day, report.c.version, report.c.sha256, report.c.built_at)
+    wanted = sa.select(*columns).order_by(report.c.sequence.desc()).limit(limit)
+    if before is not None:
+        wanted = wanted.where(report.c.sequence < before)
+    return tuple(
+        ReportView(
+            sequence=row.sequence,
+            day=row.day,
+            version=row.version,
+            sha256=row.sha256,
+            built_at=row.built_at.astimezone(dt.timezone(rules.utc_offset(row.built_at))),
+            path=f"/api/v1/reports/{row.day}/{row.version}",
+        )
+        for row in await connection.execute(wanted)
+    )

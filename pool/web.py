@@ -1,0 +1,261 @@
+"""The web role: the status page, the API under `/api/v1`, and the server for them.
+
+It reads and never writes, and nobody who mines depends on it. What is shown comes from `pool.status`, how it
+is worded from `pool.wording`; names and addresses are strangers' text and are escaped wherever they appear.
+The page is whole without JavaScript; a small script keeps its numbers fresh. Nothing is loaded from
+elsewhere, and the headers forbid it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import jinja2
+import msgspec
+import uvicorn
+from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pool import wording
+from pool.config import Listen, Settings
+from pool.database import gateway
+from pool.reading import DatabaseAway, reading
+from pool.report_api import AWAY, Problem, report_router
+from pool.status import Status, StatusReader
+from register.rules import Rules
+from reporting.verify import key_id
+
+HERE = Path(__file__).resolve().parent
+PAGES_KEPT = 16
+"""The same status, rendered for so many different names of the server."""
+CONNECTIONS_MAX = 500
+REQUEST_HEAD_MAX = 16 * 1024
+IDLE_SECONDS = 10
+STOP_SECONDS = 2
+BACKLOG = 128
+_EVERYWHERE: Final = ("0.0.0.0", "::", "*")  # noqa: S104 - compared with, not bound to
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:\d{1,5})?")
+HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """The x-only key (hex) that verifies the reports' BIP340 signatures."""
+
+    algorithm: str
+    public_key: str
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether the web role can serve, and why not."""
+
+    ready: bool
+    reason: str
+
+
+def create_app(
+    engine: AsyncEngine,
+    settings: Settings,
+    rules: Rules,
+    public_key: str | None,
+    now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+) -> FastAPI:
+    """The application; `public_key` in hex, None where this process has none, `now_us` the clock."""
+    app = FastAPI(
+        title="dmpool",
+        summary="The status and the signed daily reports of an accredited digital mining pool",
+        docs_url=None,  # these pages load scripts from elsewhere
+        redoc_url=None,
+    )
+    reader = StatusReader(engine, settings, rules, now_us)
+    pages = Pages(settings)
+    app.add_middleware(SecurityHeaders)
+    app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
+
+    @app.get("/", include_in_schema=False)
+    async def _page(request: Request) -> Response:
+        return HTMLResponse(pages.status(await reader.current(), request.headers.get("host")))
+
+    @app.exception_handler(DatabaseAway)
+    async def _away(request: Request, error: DatabaseAway) -> Response:
+        later = {"Retry-After": "5"}
+        if request.url.path == "/":
+            return HTMLResponse(pages.away(str(error)), status_code=503, headers=later)
+        return Response(msgspec.json.encode(Problem(str(error))), 503, later, "application/json")
+
+    app.include_router(_api(engine, rules, reader, public_key), prefix="/api/v1")
+    _add_health(app, engine)
+    return app
+
+
+def _api(engine: AsyncEngine, rules: Rules, reader: StatusReader, public_key: str | None) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/status", response_model=Status, responses=AWAY, summary="All that the status page shows")
+    async def _status() -> Response:
+        return Response(msgspec.json.encode(await reader.current()), media_type="application/json")
+
+    @router.get(
+        "/public-key",
+        responses={404: {"model": Problem, "description": "This process has no key."}},
+        summary="The key that verifies the reports",
+    )
+    async def _key() -> PublicKey:
+        if public_key is None:
+            raise HTTPException(404, "this process has no report key; ask the process that builds reports")
+        return PublicKey("bip340", public_key, key_id(bytes.fromhex(public_key)))
+
+    router.include_router(report_router(engine, rules))
+    return router
+
+
+def _add_health(app: FastAPI, engine: AsyncEngine) -> None:
+    @app.get("/healthz", tags=["health"], summary="Alive")
+    async def _alive() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get(
+        "/readyz",
+        tags=["health"],
+        response_model=Readiness,
+        responses={503: {"model": Readiness, "description": "Not able to serve."}},
+        summary="Able to serve, or why not",
+    )
+    async def _ready() -> Response:
+        try:
+            async with reading(engine) as connection:
+                await connection.execute(gateway.select().limit(1))
+        except DatabaseAway as error:
+            return Response(msgspec.json.encode(Readiness(False, str(error))), 503, None, "application/json")
+        return Response(msgspec.json.encode(Readiness(True, "")), media_type="application/json")
+
+
+class Pages:
+    """Renders the pages; a status is rendered once, however many look at it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._name = settings.pool.name
+        self._stratum = settings.stratum.listen
+        self._environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        for write in (
+            *(wording.number, wording.hashrate, wording.bitcoin, wording.percent, wording.age),
+            *(wording.moment, wording.zone, wording.state, wording.short, wording.short_block),
+        ):
+            self._environment.filters[write.__name__] = write
+        self._rendered_of: Status | None = None
+        self._rendered: dict[str, str] = {}
+
+    def status(self, status: Status, host: str | None) -> str:
+        """The status page for a browser that called the server by `host` (its Host header, unchecked)."""
+        url = stratum_url(self._stratum, host)
+        if status is not self._rendered_of or len(self._rendered) >= PAGES_KEPT:
+            self._rendered_of, self._rendered = status, {}
+        if url not in self._rendered:
+            template = self._environment.get_template("status.html")
+            self._rendered[url] = template.render(
+                status=status, name=self._name, stratum_url=url, chains=wording.CHAINS
+            )
+        return self._rendered[url]
+
+    def away(self, reason: str) -> str:
+        """The page in place of all others when there is nothing to read from."""
+        return self._environment.get_template("away.html").render(name=self._name, reason=reason)
+
+
+def stratum_url(listen: Listen, host: str | None) -> str:
+    """Where miners connect; a server that listens everywhere is called as the browser called it."""
+    if listen.host not in _EVERYWHERE:
+        return f"stratum+tcp://{listen}"
+    called = _HOST.fullmatch(host or "")
+    return f"stratum+tcp://{called.group(1) if called else 'HOST'}:{listen.port}"
+
+
+class SecurityHeaders:
+    """Puts HEADERS on every answer that does not have its own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+
+        async def _send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, _send)
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the process's business, not the server's."""
+        yield
+
+
+class WebServer:
+    """Serves an application in a loop that others share."""
+
+    def __init__(self, app: FastAPI, listen: Listen) -> None:
+        self._listen = listen
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                http="h11",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                limit_concurrency=CONNECTIONS_MAX,
+                h11_max_incomplete_event_size=REQUEST_HEAD_MAX,
+                timeout_keep_alive=IDLE_SECONDS,
+                timeout_graceful_shutdown=STOP_SECONDS,
+            )
+        )
+
+    async def run(self) -> None:
+        """Serve until cancelled; raises OSError when the address cannot be had."""
+        family = socket.AF_INET6 if ":" in self._listen.host else socket.AF_INET
+        address = (self._listen.host, self._listen.port)
+        with socket.create_server(address, family=family, backlog=BACKLOG) as listening:
+            serving = asyncio.create_task(self._server.serve([listening]))
+            try:
+                await asyncio.shield(serving)
+            finally:
+                # Answers under way are finished, for STOP_SECONDS at most.
+                self._server.should_exit = True
+                with suppress(Exception):
+                    await serving
