@@ -28,7 +28,10 @@ from pool.resources import open_nodes
 from pool.simulate import SimulatedMiner
 
 cli = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="The server of an accredited digital mining pool."
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="The server of an accredited digital mining pool.",
 )
 cli.add_typer(cli_miners.cli, name="miners")
 cli.add_typer(cli_reports.cli, name="reports")

@@ -73,10 +73,20 @@ def require_free(addresses: Addresses) -> None:
                 raise ConfigError(f'{key}: "{listen}": {error.strerror or error}; {remedy}') from error
 
 
+def make_directory(path: Path, mode: int = 0o777) -> None:
+    """Make a directory with its parents, unless it is there."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=mode)
+    except OSError as error:
+        raise ConfigError(
+            f'data_dir: "{path}": {error.strerror}; give a directory that can be written'
+        ) from error
+
+
 def lock(data_dir: Path, roles: frozenset[Role], stack: ExitStack) -> None:
     """One process a role and data_dir: a spool and a chain have one owner."""
+    make_directory(data_dir)
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
         for role in sorted(roles, key=lambda one: one.value):
             file = stack.enter_context((data_dir / f"{role.value}.lock").open("w"))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -77,6 +77,6 @@ def decode_batch(payload: bytes) -> list[Record]:
     """The records of a batch, in the gateway's order; raises ValueError on a payload that is not one."""
     try:
         rows = _decode_batch(zstandard.ZstdDecompressor().decompress(payload))
-    except (zstandard.ZstdError, msgspec.MsgspecError) as error:
+    except (zstandard.ZstdError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ValueError(f"batch payload of {len(payload)} bytes cannot be read: {error}") from error
     return [record for row in rows for record in row]

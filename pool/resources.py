@@ -18,7 +18,7 @@ from pool.database import UNAVAILABLE, DatabaseError, create_engine, migrate, re
 from pool.embedded_chain import EmbeddedChain
 from pool.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from pool.node import Node
-from pool.preflight import ALL_ROLES, Role, in_use
+from pool.preflight import ALL_ROLES, Role, in_use, make_directory
 from pool.reports import Publisher
 from register.rules import Rules
 from reporting.daily import PoolFacts
@@ -82,7 +82,7 @@ async def serving_database(settings: Settings, *, whole: bool) -> AsyncIterator[
 @asynccontextmanager
 async def command_database(settings: Settings) -> AsyncIterator[AsyncEngine]:
     """The database for one command: beside a running pool, or alone. Its schema is brought up to date."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    make_directory(settings.data_dir)
     async with serving_database(settings, whole=not in_use(settings.data_dir)) as engine:
         try:
             await migrate(engine)
@@ -104,7 +104,7 @@ def _engine(url: str) -> AsyncEngine:
 def signing_key(settings: Settings) -> SigningKey:
     """The key that signs reports, made at its first use."""
     directory = settings.data_dir / "keys"
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_directory(directory, mode=0o700)
     try:
         return load_or_create(directory / "report.key")
     except (KeyFileError, OSError) as error:

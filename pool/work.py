@@ -77,7 +77,8 @@ class Work:
             self._accept(template)
             due = self._job_at + JOB_SECONDS - time.monotonic()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._signal.wait(), max(due, 0.05))
+                async with asyncio.timeout(max(due, 0.05)):  # wait_for of 3.11 may swallow a cancellation
+                    await self._signal.wait()
 
     def _accept(self, template: Template) -> None:
         """Make the template a job, unless it brings nothing new and the last job is young."""
