@@ -1,0 +1,397 @@
+"""The gateway from its parts: shares into the spool, blocks to the nodes, miners over real sockets."""
+
+import asyncio
+import datetime as dt
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from bitcoin.core import CBlock
+
+from pool import found_blocks
+from pool.config import Settings
+from pool.embedded_chain import EmbeddedChain
+from pool.found_blocks import FoundBlocks
+from pool.gatekeeper import RegisterGatekeeper
+from pool.gateway import Gateway, ShareRecorder
+from pool.metrics import Metrics
+from pool.node import Node
+from pool.records import Found, Record, Reject, Share
+from pool.simulate import SimulatedMiner
+from pool.spool import Spool
+from register.gate import Gate
+from register.licence import Licence
+from register.miner import Miner
+from register.rules import load_rules
+from stratum.session import Worker
+from tests.pool.fakes import FakeNode, down, until
+from tests.stratum.fakes import ANY_HASH, EASY, NOW, Wire, sha256d, target_of, template
+
+RULES = load_rules(Path(__file__).parents[2] / "configs" / "rules.toml")
+ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
+_decode = msgspec.msgpack.Decoder(list[Record]).decode
+
+
+def miner(name: str, miner_id: int, valid_to: dt.date = dt.date(2027, 12, 31)) -> Miner:
+    licence = Licence(f"KZ-{miner_id}", 2, valid_to - dt.timedelta(days=700), valid_to)
+    return Miner(miner_id, name, f"{name} LLP", "940140000385", licence, ADDRESS)
+
+
+def gate(*miners: Miner) -> Gate:
+    return Gate({one.name: one for one in miners}, RULES)
+
+
+def records_in(spool: Spool) -> list[Record]:
+    return [record for _, payload in spool.rows_after(0, 1 << 30) for record in _decode(payload)]
+
+
+@asynccontextmanager
+async def spooling(directory: Path) -> AsyncIterator[Spool]:
+    spool = Spool(directory / "spool.db", asyncio.get_running_loop(), lambda seconds, records: None)
+    try:
+        yield spool
+    finally:
+        await spool.close()
+
+
+# The recorder
+
+
+class Desk:
+    """A session on a recorder with a real spool and real files, and a fake node."""
+
+    def __init__(self, spool: Spool, directory: Path) -> None:
+        self.node = FakeNode()
+        self.blocks = FoundBlocks(directory / "blocks", [self.node], lambda node, verdict: None)
+        self.metrics = Metrics()
+        self.recorder = ShareRecorder(spool, self.blocks, self.metrics)
+        self.spool = spool
+        self.wire = Wire(recorder=self.recorder)  # type: ignore[arg-type]
+
+    async def judged(self, fields: list[Any], username: str = "alice.s17") -> dict[str, Any]:
+        """Submit, and wait for the answer."""
+        answers = self.wire.call("mining.submit", [username, *fields])
+        await until(lambda: bool(answers) or bool(self.wire.written))
+        (answer,) = answers or self.wire.read()
+        return answer
+
+
+@asynccontextmanager
+async def desk(directory: Path, target: int) -> AsyncIterator[Desk]:
+    async with spooling(directory) as spool:
+        made = Desk(spool, directory)
+        made.wire.new_job(template(target=target))
+        made.wire.start()
+        try:
+            yield made
+        finally:
+            await made.blocks.close()
+
+
+async def test_i1_an_accepted_share_is_in_the_spool_when_it_is_answered(tmp_path: Path) -> None:
+    async with desk(tmp_path, 1) as one:
+        fields, header = one.wire.share()
+        assert (await one.judged(fields))["result"] is True
+        (record,) = records_in(one.spool)
+        assert record == Share(
+            int(NOW * 1e6),
+            sum(b"alice"),
+            "s17",
+            int(fields[0], 16),
+            target_of(2.0**EASY).to_bytes(32, "big"),
+            header,
+        )
+        assert int.from_bytes(sha256d(record.header), "little") <= int.from_bytes(record.target, "big"), (
+            "I4: proven"
+        )
+        assert (one.metrics.gateway.accepted, one.metrics.gateway.work) == (
+            1,
+            2**256 // (target_of(2.0**EASY) + 1),
+        )
+
+
+async def test_i1_while_the_spool_is_blocked_nothing_is_answered(tmp_path: Path) -> None:
+    async with desk(tmp_path, 1) as one:
+        one.spool._writer.execute("PRAGMA busy_timeout = 60000")
+        one.spool._reader.execute("BEGIN IMMEDIATE")
+        assert one.wire.call("mining.submit", ["alice.s17", *one.wire.share()[0]]) == []
+        assert one.wire.call("mining.ping") == []
+        await asyncio.sleep(0.1)
+        assert one.wire.read() == []
+        one.spool._reader.execute("ROLLBACK")
+        await until(lambda: len(one.wire.written) == 2)
+        assert [answer["result"] for answer in one.wire.read()] == [True, "pong"]
+
+
+async def test_rejects_of_known_workers_are_kept_with_their_reason_and_strangers_are_counted(
+    tmp_path: Path,
+) -> None:
+    async with desk(tmp_path, 1) as one:
+        fields, _ = one.wire.share()
+        await one.judged(fields)
+        assert (await one.judged(fields))["error"][0] == 22
+        assert (await one.judged(one.wire.share(first=5 << 20)[0], "mallory"))["error"][0] == 24
+        await until(lambda: len(records_in(one.spool)) == 2)
+        assert records_in(one.spool)[1] == Reject(int(NOW * 1e6), sum(b"alice"), "s17", "duplicate")
+        assert one.metrics.gateway.rejected == Counter({"duplicate": 1, "unauthorised": 1})
+
+
+async def test_i9_a_block_stands_behind_its_share_and_is_submitted(tmp_path: Path) -> None:
+    async with desk(tmp_path, ANY_HASH) as one:
+        fields, header = one.wire.share()
+        assert (await one.judged(fields))["result"] is True
+        share, found = records_in(one.spool)
+        assert isinstance(share, Share)
+        assert isinstance(found, Found)
+        await until(lambda: bool(one.node.submitted))
+        block = CBlock.deserialize(one.node.submitted[0])
+        assert block.get_header().serialize() == header == share.header
+        assert found.block_hash == sha256d(header)[::-1].hex()
+        assert found.previous_hash == header[4:36][::-1].hex()
+        assert found.coinbase_txid == block.vtx[0].GetTxid()[::-1].hex()
+        assert found.reward_sat == sum(output.nValue for output in block.vtx[0].vout)
+        assert (found.credited, found.miner_id, found.worker) == (True, share.miner_id, "s17")
+        directory = tmp_path / "blocks"
+        await until(
+            lambda: {path.suffix for path in directory.iterdir()} == {".json", ".answered", ".spooled"}
+        )
+
+
+@pytest.mark.parametrize("why", ["stranger", "stale", "ntime"])
+async def test_i9_a_block_of_a_refused_share_is_submitted_and_not_credited(tmp_path: Path, why: str) -> None:
+    async with desk(tmp_path, ANY_HASH) as one:
+        fields, header = one.wire.share(ntime=int(NOW) + 9000) if why == "ntime" else one.wire.share()
+        if why == "stale":
+            one.wire.new_job(template(800_001, target=1))
+            one.wire.read()
+        answer = await one.judged(fields, "mallory" if why == "stranger" else "alice.s17")
+        assert answer["error"] is not None
+        await until(lambda: bool(one.node.submitted and records_in(one.spool)))
+        assert one.node.submitted[0][:80] == header
+        found = records_in(one.spool)[0]
+        assert isinstance(found, Found)
+        assert not found.credited
+        assert found.miner_id == (0 if why == "stranger" else sum(b"alice"))
+
+
+async def test_a_block_submitted_twice_is_one_block(tmp_path: Path) -> None:
+    async with desk(tmp_path, ANY_HASH) as one:
+        fields, _ = one.wire.share()
+        await one.judged(fields)
+        assert (await one.judged(fields))["error"][0] == 22
+        await until(lambda: len(records_in(one.spool)) == 3)
+        assert [type(record) for record in records_in(one.spool)] == [Share, Found, Reject]
+        await until(lambda: bool(one.node.submitted))
+        assert len(one.node.submitted) == 1
+
+
+async def test_i9_a_fault_between_the_block_and_its_verdict_does_not_credit_the_next_share(
+    tmp_path: Path,
+) -> None:
+    network, goal = 1 << 252, target_of(2.0**EASY)
+    async with desk(tmp_path, network) as one:
+        block, header = one.wire.find(lambda value: value <= network)
+        plain, _ = one.wire.find(lambda value: network < value <= goal)
+        admit = one.wire.gate.admit
+        one.wire.gate.generation += 1
+        one.wire.gate.admit = None  # type: ignore[assignment, method-assign]
+        with pytest.raises(TypeError):
+            one.wire.call("mining.submit", ["alice.s17", *block])
+        one.wire.gate.admit = admit  # type: ignore[method-assign]
+        one.wire.gate.generation += 1
+        assert (await one.judged(plain))["result"] is True
+        share, found = records_in(one.spool)
+        assert isinstance(share, Share)
+        assert isinstance(found, Found)
+        assert found.block_hash == sha256d(header)[::-1].hex()
+        assert not found.credited, "the share in front of it is another one"
+        await until(lambda: [raw[:80] for raw in one.node.submitted] == [header])
+
+
+# The gatekeeper
+
+
+def test_i6_the_gatekeeper_over_the_register() -> None:
+    refusals: Counter[str] = Counter()
+    keeper = RegisterGatekeeper(gate(miner("alatau", 7)), refusals)
+    now_us = int(dt.datetime(2027, 6, 1, tzinfo=dt.UTC).timestamp() * 1e6)
+    start, end = miner("alatau", 7).licence.in_force(RULES)
+    assert keeper.admit("alatau.rack-1", now_us) == Worker("alatau.rack-1", 7, "rack-1", start, end)
+    assert isinstance(keeper.admit("nobody", now_us), str)
+    assert isinstance(keeper.admit("alatau", end), str)
+    assert refusals == {"unknown_account": 1, "licence_ended": 1}
+    keeper.replace(gate())
+    assert keeper.generation == 1
+    assert isinstance(keeper.admit("alatau", now_us), str)
+
+
+# Whole
+
+
+@asynccontextmanager
+async def serving(
+    directory: Path, nodes: list[Node], start_difficulty: float, *miners: Miner
+) -> AsyncIterator[tuple[Gateway, str]]:
+    values: dict[str, Any] = {
+        "data_dir": directory,
+        "pool": {"name": "Pool", "bin": "940140000385", "chain": "regtest", "address": ADDRESS},
+        "stratum": {
+            "listen": "127.0.0.1:0",
+            "start_difficulty": start_difficulty,
+            "shares_per_minute": 600,
+        },
+    }
+    settings = Settings(**values)
+    async with spooling(directory) as spool:
+        gateway = Gateway(settings, nodes, spool, 5, gate(*miners), Metrics())
+        task = asyncio.create_task(gateway.run())
+        try:
+            await until(lambda: bool(gateway.server._listeners) or task.done())
+            _, port = gateway.server._listeners[0].sockets[0].getsockname()
+            yield gateway, f"stratum+tcp://127.0.0.1:{port}"
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+@asynccontextmanager
+async def mining(*machines: SimulatedMiner) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(machine.run()) for machine in machines]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_simulated_miners_on_the_embedded_chain_mine_blocks_that_consensus_accepts(
+    tmp_path: Path,
+) -> None:
+    chain = EmbeddedChain(tmp_path / "chain", 1 << 244)
+    async with serving(tmp_path, [chain], 2.0**-22, miner("alatau", 1), miner("altai", 2)) as (gateway, url):
+        machines = [SimulatedMiner(url, "alatau.s17", 20_000), SimulatedMiner(url, "altai", 20_000)]
+        async with mining(*machines):
+            await until(
+                lambda: gateway.book.current is not None and gateway.book.current.template.height > 3, 30
+            )
+            await until(lambda: all(machine.status.accepted >= 3 for machine in machines), 30)
+        assert await chain.height() >= 3
+        records = records_in(gateway.spool)
+        shares = [record for record in records if isinstance(record, Share)]
+        founds = {record.block_hash: record for record in records if isinstance(record, Found)}
+        assert {share.miner_id for share in shares} == {1, 2}
+        assert len(shares) >= sum(machine.status.accepted for machine in machines)
+        for share in shares:
+            assert int.from_bytes(sha256d(share.header), "little") <= int.from_bytes(share.target, "big")
+        assert await chain.tip() in founds
+        for block_hash, found in founds.items():
+            assert (await chain.confirmations(block_hash) or 0) != 0
+            assert found.reward_sat == 5_000_000_000
+        assert not any(
+            set(machine.status.rejected) - {"stale: a new block was found"} for machine in machines
+        )
+    await chain.close()
+
+
+async def test_i6_a_simulated_miner_without_licence_is_told_why(tmp_path: Path) -> None:
+    async with serving(tmp_path, [FakeNode()], 2.0**-22, miner("late", 3, dt.date(2025, 1, 31))) as (
+        gateway,
+        url,
+    ):
+        late, stranger = SimulatedMiner(url, "late.1", 1000), SimulatedMiner(url, "stranger", 1000)
+        async with mining(late, stranger):
+            await until(lambda: bool(late.status.refusal and stranger.status.refusal))
+        assert "ended with 2025-01-31" in late.status.refusal
+        assert "not in the register" in stranger.status.refusal
+        assert records_in(gateway.spool) == []
+
+
+async def test_i6_a_revoked_miner_is_refused_while_connected(tmp_path: Path) -> None:
+    one = miner("alatau", 1)
+    async with serving(tmp_path, [FakeNode()], 2.0**-26, one) as (gateway, url):
+        machine = SimulatedMiner(url, "alatau.s17", 5000)
+        async with mining(machine):
+            await until(lambda: machine.status.accepted > 2)
+            gateway.gatekeeper.replace(gate())
+            await until(lambda: any("not in the register" in reason for reason in machine.status.rejected))
+            accepted = machine.status.accepted
+            await asyncio.sleep(0.3)
+            assert machine.status.accepted == accepted
+
+
+async def test_a_gateway_takes_up_what_an_earlier_one_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The block was written, then the power failed, and a torn write lies beside it (I9, I10)."""
+    monkeypatch.setattr(found_blocks, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(found_blocks, "CLOSE_SECONDS", 0.2)
+    node = FakeNode(fault=down())
+    async with desk(tmp_path, ANY_HASH) as one:
+        one.node.fault = down()
+        await one.judged(one.wire.share()[0])
+        (_, found) = records_in(one.spool)
+    assert isinstance(found, Found)
+    (kept,) = (tmp_path / "blocks").glob("*.json")
+    kept.with_suffix(".spooled").unlink(missing_ok=True)
+    (tmp_path / "blocks" / "00000009-torn.json").write_text('{"record": "{')
+    (tmp_path / "blocks" / "00000009-torn.partial").write_text("{")
+    async with serving(tmp_path, [node], 2.0**-26, miner("alatau", 1)) as (gateway, _):
+        await until(lambda: len(node.submitted) > 1)
+        assert not kept.with_suffix(".answered").exists()
+        node.fault = None
+        await until(lambda: kept.with_suffix(".answered").exists() and kept.with_suffix(".spooled").exists())
+        assert [record for record in records_in(gateway.spool) if isinstance(record, Found)] == [
+            found,
+            msgspec.structs.replace(found, credited=False),
+        ]
+
+
+async def test_a_stop_ends_connections_and_keeps_what_was_accepted(tmp_path: Path) -> None:
+    async with serving(tmp_path, [FakeNode()], 2.0**-26, miner("alatau", 1)) as (gateway, url):
+        machine = SimulatedMiner(url, "alatau.s17", 50_000)
+        async with mining(machine):
+            await until(lambda: machine.status.accepted > 5)
+    assert gateway.server.counts.closed["shutdown"] <= 1
+    async with spooling(tmp_path) as spool:
+        shares = [record for record in records_in(spool) if isinstance(record, Share)]
+        assert len(shares) >= machine.status.accepted
+        assert len({share.header for share in shares}) == len(shares)
+
+
+async def test_gauges_are_read_when_they_are_scraped(tmp_path: Path) -> None:
+    async with serving(tmp_path, [FakeNode()], 2.0**-26, miner("alatau", 1)) as (gateway, url):
+        machine = SimulatedMiner(url, "alatau.s17", 5000)
+        async with mining(machine):
+            await until(lambda: machine.status.accepted > 0)
+            value: Callable[[str], float | None] = gateway.metrics.registry.get_sample_value
+            list(gateway.metrics.registry.collect())
+            assert value("dmpool_stratum_connections") == 1
+            assert (value("dmpool_spool_depth") or 0) > 0
+            assert value("dmpool_spool_failing") == 0
+            assert (value("dmpool_job_age_seconds") or 0) > 0
+
+
+@pytest.mark.parametrize("url", ["http://h:1", "stratum+tcp://h", "stratum+tcp://:3333", "h:3333", ""])
+def test_a_simulated_miner_wants_a_stratum_url(url: str) -> None:
+    with pytest.raises(ValueError, match="stratum"):
+        SimulatedMiner(url, "a", 1)
+
+
+async def test_a_simulated_miner_comes_back_when_the_pool_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pool.simulate.RECONNECT_SECONDS", 0.02)
+    async with serving(tmp_path, [FakeNode()], 2.0**-26, miner("alatau", 1)) as (gateway, url):
+        machine = SimulatedMiner(url, "alatau.s17", 5000)
+        async with mining(machine):
+            await until(lambda: machine.status.accepted > 0)
+            for connection in list(gateway.server.connections):
+                connection.end("test")
+            accepted = machine.status.accepted
+            await until(lambda: machine.status.accepted > accepted + 1)
