@@ -3,9 +3,9 @@
     python benchmarks/share_cpu.py [--seconds 4] [--rounds 5]
 
 The gateway is the real one (session, C core, spool with fsync, forwarder to a real PostgreSQL), on one core,
-with a job of 12 merkle branches. Shares come from another process on another core; they cost no hashing, since
-the share target is the whole range. Closed loop: every connection waits for its answer. Fixed rate: shares are
-sent by the clock, so that most of them wake the gateway alone.
+with a job of 12 merkle branches. Shares come from another process on another core; they cost no hashing,
+since the share target is the whole range. Closed loop: every connection waits for its answer. Fixed rate:
+shares are sent by the clock, so that most of them wake the gateway alone.
 Rounds are interleaved over the cases; the table gives the 10th percentile, the median and the spread.
 """
 

@@ -8,9 +8,11 @@ works without it.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -30,9 +32,12 @@ from stratum.extranonce import ExtranonceSource
 from stratum.job import CoinbaseTerms, Job, JobBook
 from stratum.messages import Reason
 from stratum.server import Server
-from stratum.session import Session, Worker
+from stratum.session import Closed, Session, Worker
 
 log = logging.getLogger(__name__)
+
+SETTLE_SECONDS = 2.0
+"""At a stop, how long the last shares may take to reach the disk before the connections end."""
 
 
 class ShareRecorder:
@@ -86,7 +91,9 @@ class ShareRecorder:
         now_us: int,
         answer: bytes,
     ) -> None:
-        """Spool a share; its answer leaves when it is durable (I1)."""
+        """Spool a share; its answer leaves when it is durable (I1). Raises Closed when the spool is full."""
+        if self._spool.full:
+            raise Closed("the spool is full: its disk refuses commits")
         self._counts.accepted += 1
         self._counts.work += share_difficulty.work
         self._spool.append(
@@ -169,6 +176,10 @@ class Gateway:
         try:
             await self.work.run()
         finally:
+            self.server.stop_listening()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SETTLE_SECONDS):
+                    await self.spool.settled()
             await self.server.close()
             await self.found_blocks.close()
 

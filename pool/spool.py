@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 GATHER_SECONDS = 0.008
 """How long the first record of a commit waits for company."""
 RETRY_SECONDS = 1.0
+WAITING_LIMIT = 200_000
+"""Records that may wait for a disk that refuses commits; some 50 MB."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS setting (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -113,6 +115,17 @@ class Spool:
         if self._timer is None and not self._in_flight:
             self._timer = self._loop.call_later(GATHER_SECONDS, self._seal)
 
+    @property
+    def full(self) -> bool:
+        """True when commits have failed for so long that no more may be taken (memory is bounded)."""
+        return len(self._open.records) >= WAITING_LIMIT
+
+    async def settled(self) -> None:
+        """Return when everything taken so far is on disk and its answers have been given out."""
+        done = asyncio.Event()
+        self.when_durable(done.set)
+        await done.wait()
+
     def queue(self, session: Acknowledged, answer: bytes) -> None:
         """Send an answer after everything that was given earlier for this session."""
         self._open.answers.append((session, answer))
@@ -122,6 +135,8 @@ class Spool:
     def when_durable(self, call: Callable[[], object]) -> None:
         """Call on the event loop once what was appended so far is on disk."""
         self._open.durable.append(call)
+        if self._timer is None and not self._in_flight:
+            self._timer = self._loop.call_later(GATHER_SECONDS, self._seal)
 
     def trim(self, seq: int) -> None:
         """PostgreSQL has every row up to `seq`: they leave the disk with the next commit."""
@@ -162,7 +177,7 @@ class Spool:
                 log.exception("spool: an answer could not be sent; the others of its commit still are")
         for call in commit.durable:
             call()
-        if self._open.answers or self._open.records:
+        if self._open.answers or self._open.records or self._open.durable:
             self._seal()
 
     # On the writer thread

@@ -173,9 +173,11 @@ class Work:
                 continue
             newest = self._book.current or current
             if node is self._active and (newest is current or newest.template.height <= template.height):
-                self._signalled_at = self._signalled_at or time.monotonic()
+                if template.previous_block != newest.template.previous_block:
+                    self._signalled_at = self._signalled_at or time.monotonic()
                 self._accept(template)
-            await asyncio.sleep(0.05)
+            if template.long_poll_id == current.template.long_poll_id:
+                await asyncio.sleep(RETRY_SECONDS)  # this node does not wait: it is polled, then
 
     async def _listen(self, node: Node) -> None:
         while True:

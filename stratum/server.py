@@ -82,14 +82,18 @@ class Server:
             if connection.session.working:
                 connection.session.offer(job, clean, now)
 
+    def stop_listening(self) -> None:
+        """Take no further connections; those that are open stay."""
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+
     async def close(self) -> None:
         """Stop listening and end every connection."""
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
-        for listener in self._listeners:
-            listener.close()
-        self._listeners.clear()
+        self.stop_listening()
         for connection in list(self.connections):
             connection.end("shutdown")
 

@@ -41,6 +41,8 @@ class Worker:
     name: str
     valid_from_us: int
     valid_until_us: int
+    refusal: str = ""
+    """Why its shares are refused, once it was asked; asked anew when the gatekeeper knows better."""
 
 
 class Gatekeeper(Protocol):
@@ -256,8 +258,10 @@ class Session:
         if self._generation != self._gate.generation:
             self._ask_again(now_us)
         if not worker.valid_from_us <= now_us < worker.valid_until_us:
-            verdict = self._gate.admit(username, now_us)
-            return Reason.LICENCE, verdict if isinstance(verdict, str) else "the licence is not in force"
+            if not worker.refusal:
+                verdict = self._gate.admit(username, now_us)
+                worker.refusal = verdict if isinstance(verdict, str) else "the licence is not in force"
+            return Reason.LICENCE, worker.refusal
         if job.stale:
             return Reason.STALE, "stale: a new block was found"
         if version_bits is not None and int(version_bits, 16) & ~self._mask:
@@ -269,7 +273,9 @@ class Session:
         self._generation = self._gate.generation
         for username, worker in self._workers.items():
             verdict = self._gate.admit(username, now_us)
+            worker.refusal = ""
             if isinstance(verdict, Worker):
+                worker.miner_id, worker.name = verdict.miner_id, verdict.name
                 worker.valid_from_us = verdict.valid_from_us
                 worker.valid_until_us = verdict.valid_until_us
             else:

@@ -218,10 +218,15 @@ async def test_i9_two_nodes(database_url: str, engine: AsyncEngine, tmp_path: Pa
                 await until(partial(_caught_up, first, second, pool), "the first node in use again")
             await drained(engine, pool)
 
-            async def settled() -> bool:
-                return "found" not in set((await states(engine)).values())
+            tip = await second.rpc("getblockcount")
+            assert isinstance(tip, int)
+            chain = {await second.rpc("getblockhash", number) for number in range(1, tip + 1)}
 
-            await until(settled, "every block settled")
+            async def booked() -> bool:
+                held = await states(engine)
+                return {block_hash for block_hash, state in held.items() if state == "confirmed"} == chain
+
+            await until(booked, "the blocks of the chain booked, and no others")
             await recount(engine, COMMISSION_BPS, pool.pplns_window)
         finally:
             assert pool.stop() == 0, pool.log

@@ -190,10 +190,14 @@ async def test_failover_and_return() -> None:
         await until(lambda: seen.heights == [101, 102, 103])
         one.fault, one.height_now = None, two.height_now
         await asyncio.sleep(works.BENCH_SECONDS * 2)
-        one.advance()
-        two.advance()
-        await until(lambda: seen.heights[-1] == 104)
-        assert seen.jobs[-1][0].template.coinbase_value == 5_000_000_000, "back at the first of the list"
+        for _ in range(20):  # the long poll of the second may be the quicker for a block or two
+            one.advance()
+            two.advance()
+            await until(lambda: seen.heights[-1] == two.height_now + 1)
+            if seen.jobs[-1][0].template.coinbase_value == 5_000_000_000:
+                break
+        else:
+            pytest.fail("never back at the first of the list")
     assert one.asked.count("check") >= 2, "looked at again before it was used again"
 
 
