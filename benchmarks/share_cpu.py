@@ -22,8 +22,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -272,11 +272,24 @@ def report(results: dict[tuple[str, int, int], list[tuple[float, float]]]) -> No
         print(f"| {kind} | {connections} | {rate:.0f} | {low:.1f} | {middle:.1f} | {costs[-1]:.1f} |")
 
 
-async def prepare(database_url: str) -> None:
-    """The schema."""
-    engine = create_engine(database_url)
-    await migrate(engine)
-    await engine.dispose()
+@contextmanager
+def database() -> Iterator[str]:
+    """The URL of a PostgreSQL with our schema, for as long as the benchmark runs."""
+
+    async def prepare() -> None:
+        engine = create_engine(url)
+        await migrate(engine)
+        await engine.dispose()
+
+    data = Path(tempfile.mkdtemp(prefix="dmpool-benchmark-postgres-"))
+    postgres = EmbeddedPostgres(data / "postgres")
+    url = postgres.start()
+    try:
+        asyncio.run(prepare())
+        yield url
+    finally:
+        postgres.stop()
+        shutil.rmtree(data)
 
 
 def main() -> None:
@@ -293,18 +306,11 @@ def main() -> None:
         uvloop.run(serve(options.port, options.serve, options.database))
         return
     results: dict[tuple[str, int, int], list[tuple[float, float]]] = {case: [] for case in CASES}
-    data = Path(tempfile.mkdtemp(prefix="dmpool-benchmark-postgres-"))
-    postgres = EmbeddedPostgres(data / "postgres")
-    database_url = postgres.start()
-    os.sched_setaffinity(0, {1})
-    try:
-        asyncio.run(prepare(database_url))
+    with database() as database_url:
+        os.sched_setaffinity(0, {1})
         for _ in range(options.rounds):
             for case, samples in results.items():
                 samples.append(run_case(options.port, case, options.seconds, database_url))
-    finally:
-        postgres.stop()
-        shutil.rmtree(data)
     report(results)
 
 

@@ -11,7 +11,7 @@ import msgspec
 import zstandard
 
 
-class Share(msgspec.Struct, frozen=True, array_like=True, tag=1):
+class Share(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     """An acknowledged share."""
 
     at_us: int
@@ -25,7 +25,7 @@ class Share(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """The 80 bytes whose double SHA-256 meets the target."""
 
 
-class Reject(msgspec.Struct, frozen=True, array_like=True, tag=2):
+class Reject(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
     """A refused share of a known worker. Not acknowledged, so not under invariant I1."""
 
     at_us: int
@@ -35,7 +35,7 @@ class Reject(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """The word of `stratum.messages.Reason`."""
 
 
-class Found(msgspec.Struct, frozen=True, array_like=True, tag=3):
+class Found(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):
     """A block that was found and is being submitted."""
 
     at_us: int

@@ -1,9 +1,9 @@
 """The spool: where a share is on disk before its miner hears `true` (invariant I1).
 
-SQLite in WAL mode with synchronous=FULL. Records are gathered for a few milliseconds and committed together
-by one writer thread (group commit): one row, one fsync, then the answers of that commit leave. A row stays
-until PostgreSQL has it. Sequence numbers only grow, also over restarts, so that a row can be told twice and
-counted once.
+SQLite in WAL mode with synchronous=FULL. Records are gathered for about ten milliseconds and committed
+together by one writer thread (group commit): one row, one fsync, then the answers of that commit leave. A row
+stays until PostgreSQL has it. Sequence numbers only grow, also over restarts, so that a row can be told twice
+and counted once.
 
 If a commit fails (disk full, say), nothing is answered: the same records are tried again each second and the
 miners wait. Nothing is dropped.
@@ -26,7 +26,7 @@ from pool.records import Record, encode_records
 
 log = logging.getLogger(__name__)
 
-GATHER_SECONDS = 0.008
+GATHER_SECONDS = 0.01
 """How long the first record of a commit waits for company."""
 RETRY_SECONDS = 1.0
 WAITING_LIMIT = 200_000
@@ -76,6 +76,7 @@ class Spool:
         self._in_flight = False
         self._commits: SimpleQueue[Commit | None] = SimpleQueue()
         self._trim_to = 0
+        self._trimmed = 0
         self._reading = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -213,14 +214,16 @@ class Spool:
     def _insert(self, payload: bytes) -> int:
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-            if self._trim_to:
-                self._writer.execute("DELETE FROM row WHERE seq <= ?", (self._trim_to,))
+            trim_to = self._trim_to
+            if trim_to > self._trimmed:
+                self._writer.execute("DELETE FROM row WHERE seq <= ?", (trim_to,))
             seq = self._writer.execute("INSERT INTO row (payload) VALUES (?)", (payload,)).lastrowid
             self._writer.execute("COMMIT")
         except sqlite3.Error:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             raise
+        self._trimmed = trim_to
         self.failing = False
         return seq or 0
 

@@ -45,7 +45,7 @@ class NotARequest(ValueError):
     """A line that is not a JSON object of the protocol."""
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """A call of the miner; or, when `method` is None, its answer to one of ours."""
 
     method: str | None = None
