@@ -23,7 +23,7 @@ benchmark: $(READY)
 
 # The long runs whose slices are part of `make test`.
 campaign: $(READY)
-	DMPOOL_CAMPAIGN=1 $(VENV)/bin/python -m pytest -m campaign --timeout 7200
+	CAMPAIGN=1 $(VENV)/bin/python -m pytest -m campaign --timeout 7200
 
 lock:
 	$(PYTHON) -m venv $(VENV)

@@ -3,8 +3,8 @@
     python benchmarks/transport_floor.py [--seconds 3] [--rounds 3]
 
 The loads of `share_cpu.py` against three servers in turn: one that answers a fixed line from a uvloop
-protocol class, one that does so from uvloop streams, and the gateway. The first is the floor under the gateway's
-figures; the difference to the second is why `stratum/server.py` is a protocol class.
+protocol class, one that does so from uvloop streams, and the gateway. The first is the floor under the
+gateway's figures; the difference to the second is why `stratum/server.py` is a protocol class.
 """
 
 from __future__ import annotations

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter
 
 from register.gate import Gate, Refusal
-from stratum.session import Worker
+from stratum.interfaces import Worker
 
 
 class RegisterGatekeeper:
-    """A `stratum.session.Gatekeeper` over a replaceable `Gate`."""
+    """A `stratum.interfaces.Gatekeeper` over a replaceable `Gate`."""
 
     def __init__(self, gate: Gate, refusals: Counter[str]) -> None:
         self.generation = 0

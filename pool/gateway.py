@@ -29,10 +29,11 @@ from pool.work import Work
 from register.gate import Gate
 from stratum.difficulty import Difficulty
 from stratum.extranonce import ExtranonceSource
+from stratum.interfaces import Submitter, Worker
 from stratum.job import CoinbaseTerms, Job, JobBook
 from stratum.messages import Reason
 from stratum.server import Server
-from stratum.session import Closed, Session, Worker
+from stratum.session import Closed
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class ShareRecorder:
 
     def solved(
         self,
-        session: Session,
+        session: Submitter,
         worker: Worker | None,
         job: Job,
         header: bytes,
@@ -83,7 +84,7 @@ class ShareRecorder:
 
     def accepted(
         self,
-        session: Session,
+        session: Submitter,
         worker: Worker,
         job: Job,
         share_difficulty: Difficulty,
@@ -105,7 +106,7 @@ class ShareRecorder:
             solved_by_this = native.sha256d(header)[::-1].hex() == self._solved.block_hash
             self._record_block(credited=solved_by_this)
 
-    def rejected(self, session: Session, worker: Worker | None, reason: Reason, now_us: int) -> None:
+    def rejected(self, session: Submitter, worker: Worker | None, reason: Reason, now_us: int) -> None:
         """Count and keep a refused share."""
         self._counts.rejected[reason.word] += 1
         if self._solved is not None:
@@ -113,7 +114,7 @@ class ShareRecorder:
         if worker is not None:
             self._spool.append(Reject(now_us, worker.miner_id, worker.name, reason.word))
 
-    def queue(self, session: Session, answer: bytes) -> None:
+    def queue(self, session: Submitter, answer: bytes) -> None:
         """Keep an answer behind those of shares that wait for the disk."""
         self._spool.queue(session, answer)
 

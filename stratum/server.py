@@ -17,8 +17,9 @@ from typing import cast
 
 from stratum import messages
 from stratum.extranonce import ExtranonceSource
+from stratum.interfaces import Gatekeeper, Recorder
 from stratum.job import Job, JobBook
-from stratum.session import Closed, Gatekeeper, Recorder, Session
+from stratum.session import Closed, Session
 from stratum.vardiff import DifficultyPolicy
 
 log = logging.getLogger(__name__)

@@ -15,12 +15,12 @@ Sources: Stratum V1 as the firmwares speak it (peers, section 3), BIP310 (config
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import native
 from stratum import messages
 from stratum.difficulty import Difficulty, difficulty, exponent_at_least, exponent_at_most, network_exponent
+from stratum.interfaces import Gatekeeper, Recorder, Worker
 from stratum.job import EXTRANONCE2_SIZE, Job, JobBook
 from stratum.messages import Reason, Request
 from stratum.vardiff import DifficultyPolicy, Vardiff
@@ -30,67 +30,6 @@ WORKERS_LIMIT = 4096
 """Worker names on one connection; a farm proxy carries many, a stranger may not carry any number."""
 REFUSALS_LIMIT = 10
 """Refused authorisations before the connection is closed."""
-
-
-@dataclass(slots=True)
-class Worker:
-    """A name that was let in: whose work it is, and in which span of time a licence covers it (I6)."""
-
-    username: str
-    miner_id: int
-    name: str
-    valid_from_us: int
-    valid_until_us: int
-    refusal: str = ""
-    """Why its shares are refused, once it was asked; asked anew when the gatekeeper knows better."""
-
-
-class Gatekeeper(Protocol):
-    """Knows who may mine."""
-
-    generation: int
-    """Grows with every change of what the gatekeeper knows."""
-
-    def admit(self, username: str, now_us: int) -> Worker | str:
-        """The worker behind a name, or the reason of the refusal in words."""
-        ...
-
-
-class Recorder(Protocol):
-    """Takes what the session has judged."""
-
-    def solved(
-        self,
-        session: Session,
-        worker: Worker | None,
-        job: Job,
-        header: bytes,
-        block_hash: bytes,
-        extranonce2: bytes,
-    ) -> None:
-        """A block. Called before any other verdict on the share (I9)."""
-        ...
-
-    def accepted(
-        self,
-        session: Session,
-        worker: Worker,
-        job: Job,
-        share_difficulty: Difficulty,
-        header: bytes,
-        now_us: int,
-        answer: bytes,
-    ) -> None:
-        """A share to credit. Calls `session.acknowledge(answer)` when, and only when, it is durable (I1)."""
-        ...
-
-    def rejected(self, session: Session, worker: Worker | None, reason: Reason, now_us: int) -> None:
-        """A share that was refused."""
-        ...
-
-    def queue(self, session: Session, answer: bytes) -> None:
-        """Calls `session.acknowledge(answer)` after everything that was given earlier for this session."""
-        ...
 
 
 class Closed(Exception):

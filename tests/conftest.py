@@ -1,4 +1,7 @@
-"""One PostgreSQL server for the whole test run, and a fresh database with our schema for each test."""
+"""One PostgreSQL server for the whole test run, and a fresh database with our schema for each test.
+
+Hypothesis has no deadlines here: how long a thing takes is measured in benchmarks, never in a test.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,14 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 import sqlalchemy as sa
+from hypothesis import settings
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool.database import create_engine, migrate
 from pool.embedded_postgres import EmbeddedPostgres
+
+settings.register_profile("dmpool", deadline=None)
+settings.load_profile("dmpool")
 
 TEMPLATE = "dmpool_template"
 _numbers = count(1)

@@ -14,17 +14,19 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool.database import create_engine
 from pool.embedded_postgres import EmbeddedPostgres
 from pool.simulate import SimulatedMiner
+from tests.campaign import extent
 from tests.integration.bitcoind_process import BitcoindProcess, running_bitcoind
 from tests.integration.pool_process import SIGNET_ADDRESS, PoolProcess
 from tests.integration.recount import recount
 from tests.integration.test_river import COMMISSION_BPS, MINERS, nodes_section, scalar, states, until
 
-KILLS = 20
+KILLS = extent(20, 400)
 
 
 @asynccontextmanager
@@ -62,9 +64,11 @@ async def drained(engine: AsyncEngine, *pools: PoolProcess) -> None:
     await until(done, "spool and ledger drained")
 
 
+@pytest.mark.campaign
+@pytest.mark.timeout(7200)
 async def test_i1_kill_9_at_random_moments(database_url: str, engine: AsyncEngine, tmp_path: Path) -> None:
     """I1, I9: kill -9 twenty times while shares arrive; none acknowledged is lost or counted twice."""
-    luck = random.Random(20)
+    luck = random.Random(KILLS)
     pool = PoolProcess(tmp_path, database_url, start_difficulty=2.0**-22)
     for name, number in MINERS.items():
         pool.add_miner(name, number)

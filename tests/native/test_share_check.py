@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import native
+from tests.campaign import extent
 
 pytestmark = pytest.mark.usefixtures("implementation")
 
@@ -133,7 +134,9 @@ rotten = st.lists(st.sampled_from(characters), max_size=40).map("".join) | st.bi
 )
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.campaign
+@pytest.mark.timeout(7200)
+@settings(max_examples=extent(200, 100_000), deadline=None)
 @given(st.data())
 def test_every_well_formed_submit(data: st.DataObject) -> None:
     job = data.draw(jobs())
@@ -143,7 +146,9 @@ def test_every_well_formed_submit(data: st.DataObject) -> None:
     assert result == reference(job, submit)
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.campaign
+@pytest.mark.timeout(7200)
+@settings(max_examples=extent(200, 100_000), deadline=None)
 @given(st.data())
 def test_every_malformed_submit(data: st.DataObject) -> None:
     """I10: any text in any field gives a number, never an exception."""

@@ -27,7 +27,7 @@ from register.gate import Gate
 from register.licence import Licence
 from register.miner import Miner
 from register.rules import load_rules
-from stratum.session import Worker
+from stratum.interfaces import Worker
 from tests.pool.fakes import FakeNode, down, until
 from tests.stratum.fakes import ANY_HASH, EASY, NOW, Wire, sha256d, target_of, template
 

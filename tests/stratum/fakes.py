@@ -14,9 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stratum.difficulty import Difficulty
+from stratum.interfaces import Submitter, Worker
 from stratum.job import CoinbaseTerms, Job, JobBook, Template
 from stratum.messages import Reason
-from stratum.session import Session, Worker
+from stratum.session import Session
 from stratum.vardiff import DifficultyPolicy
 
 MASK = 0x1FFFE000
@@ -82,11 +83,11 @@ class FakeRecorder:
 
     at_once: bool = True
     events: list[tuple[str, Any]] = field(default_factory=list)
-    waiting: list[tuple[Session, bytes]] = field(default_factory=list)
+    waiting: list[tuple[Submitter, bytes]] = field(default_factory=list)
 
     def solved(
         self,
-        session: Session,
+        session: Submitter,
         worker: Worker | None,
         job: Job,
         header: bytes,
@@ -97,7 +98,7 @@ class FakeRecorder:
 
     def accepted(
         self,
-        session: Session,
+        session: Submitter,
         worker: Worker,
         job: Job,
         share_difficulty: Difficulty,
@@ -108,10 +109,10 @@ class FakeRecorder:
         self.events.append(("accepted", (worker.username, job.id, share_difficulty.exponent, header, now_us)))
         self.queue(session, answer)
 
-    def rejected(self, session: Session, worker: Worker | None, reason: Reason, now_us: int) -> None:
+    def rejected(self, session: Submitter, worker: Worker | None, reason: Reason, now_us: int) -> None:
         self.events.append(("rejected", (worker.username if worker else None, reason)))
 
-    def queue(self, session: Session, answer: bytes) -> None:
+    def queue(self, session: Submitter, answer: bytes) -> None:
         if self.at_once:
             session.acknowledge(answer)
         else:

@@ -3,12 +3,16 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from stratum.session import Closed
+from tests.campaign import extent
 from tests.stratum.fakes import FakeGate, FakeRecorder, Wire, template
+
+pytestmark = [pytest.mark.campaign, pytest.mark.timeout(7200)]
 
 METHODS = st.sampled_from(
     [
@@ -47,7 +51,7 @@ def feed(wire: Wire, line: bytes) -> list[dict[str, Any]] | None:
         return None
 
 
-@settings(max_examples=300)
+@settings(max_examples=extent(300, 50_000))
 @given(st.lists(REQUESTS, max_size=6), st.booleans())
 def test_random_requests(requests: list[dict[str, Any]], started: bool) -> None:
     wire = Wire(gate=FakeGate(refused={"": "no name"}))
@@ -62,7 +66,7 @@ def test_random_requests(requests: list[dict[str, Any]], started: bool) -> None:
         assert len(answers) <= 1
 
 
-@settings(max_examples=300)
+@settings(max_examples=extent(300, 50_000))
 @given(st.lists(st.binary(max_size=200), max_size=5))
 def test_random_bytes(lines: list[bytes]) -> None:
     wire = Wire()
@@ -81,7 +85,7 @@ SEEDS = st.sampled_from(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=extent(300, 50_000))
 @given(
     SEEDS, st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255), st.sampled_from("rdi")), max_size=4)
 )

@@ -1,0 +1,85 @@
+"""What a session takes from outside: who may mine, and where shares go.
+
+Small protocols that the roof implements with a register and a disk, and tests with a few lines. The session
+asks them and knows nothing else of the world.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from stratum.difficulty import Difficulty
+from stratum.job import Job
+from stratum.messages import Reason
+
+
+@dataclass(slots=True)
+class Worker:
+    """A name that was let in: whose work it is, and in which span of time a licence covers it (I6)."""
+
+    username: str
+    miner_id: int
+    name: str
+    valid_from_us: int
+    valid_until_us: int
+    refusal: str = ""
+    """Why its shares are refused, once it was asked; asked anew when the gatekeeper knows better."""
+
+
+class Gatekeeper(Protocol):
+    """Knows who may mine."""
+
+    generation: int
+    """Grows with every change of what the gatekeeper knows."""
+
+    def admit(self, username: str, now_us: int) -> Worker | str:
+        """The worker behind a name, or the reason of the refusal in words."""
+        ...
+
+
+class Submitter(Protocol):
+    """What a recorder needs of the session that a share came from."""
+
+    extranonce1: bytes
+
+    def acknowledge(self, answer: bytes) -> None:
+        """The answer may leave now: its share is durable, or it queued behind one that is."""
+        ...
+
+
+class Recorder(Protocol):
+    """Takes what the session has judged."""
+
+    def solved(
+        self,
+        session: Submitter,
+        worker: Worker | None,
+        job: Job,
+        header: bytes,
+        block_hash: bytes,
+        extranonce2: bytes,
+    ) -> None:
+        """A block. Called before any other verdict on the share (I9)."""
+        ...
+
+    def accepted(
+        self,
+        session: Submitter,
+        worker: Worker,
+        job: Job,
+        share_difficulty: Difficulty,
+        header: bytes,
+        now_us: int,
+        answer: bytes,
+    ) -> None:
+        """A share to credit. Calls `session.acknowledge(answer)` when, and only when, it is durable (I1)."""
+        ...
+
+    def rejected(self, session: Submitter, worker: Worker | None, reason: Reason, now_us: int) -> None:
+        """A share that was refused."""
+        ...
+
+    def queue(self, session: Submitter, answer: bytes) -> None:
+        """Calls `session.acknowledge(answer)` after everything that was given earlier for this session."""
+        ...
