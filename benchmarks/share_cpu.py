@@ -206,6 +206,13 @@ class Load:
         else:
             self.feeder = asyncio.create_task(self._feed())
 
+    def stop(self) -> None:
+        """Send nothing more and leave."""
+        if self.feeder is not None:
+            self.feeder.cancel()
+        for client in self.clients:
+            client.transport.abort()  # type: ignore[attr-defined]
+
     async def _feed(self) -> None:
         started, sent = time.perf_counter(), 0
         while True:
@@ -229,10 +236,7 @@ async def measure(port: int, pid: int, case: tuple[str, int, int], seconds: floa
     if load.refused:
         raise RuntimeError(f"{load.refused} shares were refused, the last with {load.refusal!r}")
     cpu = after.user + after.system - before.user - before.system
-    if load.feeder is not None:
-        load.feeder.cancel()
-    for client in load.clients:
-        client.transport.abort()  # type: ignore[attr-defined]
+    load.stop()
     return cpu * 1e6 / count, count / elapsed
 
 
