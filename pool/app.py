@@ -20,8 +20,8 @@ from functools import partial
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import demo, gateway_store, ledger_metrics, register_store
-from pool.config import Settings
-from pool.database import UNAVAILABLE, migrate
+from pool.config import ConfigError, Settings
+from pool.database import UNAVAILABLE, DatabaseError, migrate
 from pool.forwarder import Forwarder
 from pool.gateway import Gateway
 from pool.intake import LedgerSettings
@@ -30,8 +30,15 @@ from pool.metrics import Metrics
 from pool.node import Node
 from pool.preflight import ALL_ROLES, Addresses, Role, addresses_of, lock, refuse_wrong_chain, require_free
 from pool.register_store import Snapshot
-from pool.resources import RULES_FILE, open_nodes, serving_database, signing_key, until_available
-from pool.spool import Spool
+from pool.resources import (
+    RULES_FILE,
+    key_file,
+    open_nodes,
+    serving_database,
+    signing_key,
+    until_available,
+)
+from pool.spool import Spool, SpoolError
 from register.rules import Rules, load_rules
 
 log = logging.getLogger(__name__)
@@ -40,6 +47,8 @@ REGISTER_SECONDS = 1.0
 BEAT_SECONDS = 2.0
 RESTART_SECONDS = 5.0
 LAST_PUSH_SECONDS = 5.0
+QUERY_SECONDS = 15.0
+"""A small query that takes longer is given up: the host of PostgreSQL may have vanished without a word."""
 
 
 async def run(
@@ -60,7 +69,10 @@ async def run(
         serving.cancel()
     stopping.cancel()
     with suppress(asyncio.CancelledError):
-        await serving
+        try:
+            await serving
+        except (DatabaseError, SpoolError) as error:
+            raise ConfigError(str(error)) from error
 
 
 async def _serve(settings: Settings, roles: frozenset[Role], started: Callable[[], None]) -> None:
@@ -91,7 +103,7 @@ async def _prepare(settings: Settings, roles: frozenset[Role], stack: AsyncExitS
     for node in nodes:
         stack.push_async_callback(node.close)
     await refuse_wrong_chain(nodes)
-    engine = await stack.enter_async_context(serving_database(settings, whole=roles == ALL_ROLES))
+    engine = await stack.enter_async_context(serving_database(settings, alone=lambda: roles == ALL_ROLES))
     spool = None
     if Role.GATEWAY in roles:
         spool = Spool(
@@ -127,7 +139,8 @@ async def _running(process: Process) -> AsyncIterator[None]:
             tasks.append(_supervise("register", lambda: _follow_register(process, gateway)))
             tasks.append(_supervise("heartbeat", lambda: _beat(process, gateway, forwarder)))
         if Role.LEDGER in process.roles:
-            tasks.append(_supervise("ledger", lambda: _ledger(process)))
+            ledger = _new_ledger(process)
+            tasks.append(_supervise("ledger", lambda: _ledger(process, ledger)))
             tasks.append(
                 _supervise("ledger metrics", lambda: ledger_metrics.follow(process.engine, process.metrics))
             )
@@ -177,8 +190,10 @@ async def _follow_register(process: Process, gateway: Gateway) -> None:
     known = ""
     while True:
         try:
-            if await register_store.stamp(process.engine) != known:
-                snapshot = await register_store.snapshot(process.engine)
+            async with asyncio.timeout(QUERY_SECONDS):
+                changed = await register_store.stamp(process.engine) != known
+                snapshot = await register_store.snapshot(process.engine) if changed else None
+            if snapshot is not None:
                 gateway.gatekeeper.replace(snapshot.gate(process.rules))
                 await asyncio.to_thread(gateway.spool.remember, "register", snapshot.to_bytes())
                 known = snapshot.stamp
@@ -199,13 +214,14 @@ async def _beat(process: Process, gateway: Gateway, forwarder: Forwarder) -> Non
             shares_rejected=counts.rejected.total(),
         )
         try:
-            await gateway_store.beat(process.engine, gateway.number, sign)
+            async with asyncio.timeout(QUERY_SECONDS):
+                await gateway_store.beat(process.engine, gateway.number, sign)
         except UNAVAILABLE as error:
             log.debug("heartbeat: PostgreSQL is away: %s", error)
         await asyncio.sleep(BEAT_SECONDS)
 
 
-async def _ledger(process: Process) -> None:
+def _new_ledger(process: Process) -> Ledger:
     pool = process.settings.pool
     ledger = Ledger(
         process.engine,
@@ -214,6 +230,10 @@ async def _ledger(process: Process) -> None:
         LedgerSettings(window_multiple=pool.pplns_window, commission_bps=pool.commission_bps),
     )
     process.metrics.on_scrape(lambda: process.metrics.ledger_active.set(ledger.active))
+    return ledger
+
+
+async def _ledger(process: Process, ledger: Ledger) -> None:
     await until_available(lambda: migrate(process.engine))
     await ledger.run()
 
@@ -221,9 +241,16 @@ async def _ledger(process: Process) -> None:
 async def _web(process: Process) -> None:
     from pool.web import WebServer, create_app  # noqa: PLC0415 - a gateway alone has no need of it
 
-    public_key = (await asyncio.to_thread(signing_key, process.settings)).public_key
+    public_key = await asyncio.to_thread(_public_key, process.settings, process.roles)
     app = create_app(process.engine, process.settings, process.rules, public_key)
     await WebServer(app, process.settings.web.listen).run()
+
+
+def _public_key(settings: Settings, roles: frozenset[Role]) -> str | None:
+    """Of the key that signs the reports. A web server elsewhere has none, and must not make one up (I7)."""
+    if roles != ALL_ROLES and not key_file(settings).exists():
+        return None
+    return signing_key(settings).public_key
 
 
 async def _last_push(forwarder: Forwarder) -> None:
@@ -232,8 +259,9 @@ async def _last_push(forwarder: Forwarder) -> None:
         async with asyncio.timeout(LAST_PUSH_SECONDS):
             while await forwarder.push():
                 pass
-    except UNAVAILABLE:
-        log.warning("PostgreSQL is away; the last shares stay in the spool until the next start")
+    except Exception as error:  # the stop must go on, whatever it is
+        reason = str(error).split("\n", 1)[0] or "PostgreSQL does not answer"
+        log.warning("the last shares stay in the spool until the next start: %s", reason)
 
 
 def _supervise(name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:

@@ -67,6 +67,14 @@ class _Reply(msgspec.Struct):
     error: _ErrorBody | None = None
 
 
+class _ChainInfo(msgspec.Struct):
+    chain: str
+    blocks: int
+    headers: int
+    initialblockdownload: bool
+    verificationprogress: float
+
+
 class Bitcoind:
     """One bitcoind: `Node` over JSON-RPC, with `tips()` over its ZMQ `hashblock` when an address is given.
 
@@ -95,18 +103,23 @@ class Bitcoind:
             raise ValueError(f"{self.name}: give user:password in the url, or a cookie_file")
 
     async def check(self) -> None:
-        info = await self._call("getblockchaininfo")
-        if info["chain"] != self._chain:
+        result = await self._call("getblockchaininfo")
+        try:
+            info = msgspec.convert(result, _ChainInfo)
+        except msgspec.ValidationError as error:
+            raise NodeDown(
+                f"{self.name} answered getblockchaininfo like no bitcoind ({error}); is this its RPC port?"
+            ) from None
+        if info.chain != self._chain:
             raise NodeWrongChain(
-                f"{self.name} is on the chain {info['chain']!r}, the pool on {self._chain!r}: "
+                f"{self.name} is on the chain {info.chain!r}, the pool on {self._chain!r}: "
                 f"correct pool.chain, or the url of this node"
             )
-        blocks, headers = info["blocks"], info["headers"]
         # On a private signet or regtest the tip may be years old for good: there only missing blocks count.
-        if info["initialblockdownload"] and (self._chain in _TIP_IS_RECENT or blocks < headers):
+        if info.initialblockdownload and (self._chain in _TIP_IS_RECENT or info.blocks < info.headers):
             raise NodeSyncing(
-                f"{self.name} is catching up with its chain: {blocks} of {headers} blocks, "
-                f"{info['verificationprogress']:.1%} verified; wait for it"
+                f"{self.name} is catching up with its chain: {info.blocks} of {info.headers} blocks, "
+                f"{info.verificationprogress:.1%} verified; wait for it"
             )
 
     async def template(self, long_poll_id: str | None = None) -> Template:
@@ -223,7 +236,7 @@ class Bitcoind:
             raise NodeDown(f"{self.name} refuses {method} (HTTP {status}): {remedy}")
         try:
             reply = msgspec.json.decode(body, type=_Reply)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             raise NodeDown(
                 f"{self.name} answered {method} with HTTP {status} and not JSON-RPC: {body[:80]!r}; "
                 f"is this the RPC port of a bitcoind, and is rpcworkqueue large enough?"

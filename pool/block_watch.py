@@ -5,8 +5,8 @@ if the node's tip stood still meanwhile. `settle` then takes each block through 
 (`payouts.block_state`) and books each step in one transaction with the state, so a crash leaves nothing
 half booked.
 
-A node that is down, behind or freshly started says nothing about a block: the watch waits. Blocks that are
-far below the pool's newest are final and no longer asked about.
+A node that is down, behind, freshly started or on another chain says nothing about a block: the watch waits.
+Blocks that are far below the pool's newest are final and no longer asked about.
 """
 
 from __future__ import annotations
@@ -77,11 +77,14 @@ class BlockWatch:
             known = self._settled == (node.name, tip, frozenset(blocks))
             # A block that no node has taken yet can appear without a new tip.
             asked = [one for one in blocks if not known or one.state is State.FOUND]
+            if not asked:
+                return None
+            await node.check()  # on another chain our blocks are unknown, and its height says nothing of them
             height = await node.height()
             confirmations = {one.hash: await node.confirmations(one.hash) for one in asked}
             before, tip = tip, await node.tip()
             if tip == before:
-                return Sighting(node.name, tip, height, confirmations) if asked else None
+                return Sighting(node.name, tip, height, confirmations)
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from typing import Annotated
 
 import typer
@@ -62,9 +63,8 @@ def add(
 def list_(config: ConfigOption = None) -> None:
     """All miners with their licences."""
     miners = uvloop.run(_read(load(config)))
-    today = dt.datetime.now(dt.UTC)
     rules = load_rules(RULES_FILE)
-    now_us = int(today.timestamp() * 1_000_000)
+    now_us = time.time_ns() // 1000
     table = Table("account", "legal name", "BIN/IIN", "licence", "subtype", "from", "to", "in force")
     for miner in miners:
         held = miner.licence

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from pool import reports
 from pool.cli_options import ConfigOption, complain, console
-from pool.config import Settings, load
+from pool.config import ConfigError, Settings, load
 from pool.reports import Listed, ReportError
 from pool.resources import RULES_FILE, command_database, publisher, signing_key
 from register.rules import load_rules
@@ -144,5 +144,10 @@ async def _get(settings: Settings, day: dt.date, version: int | None) -> bytes:
 def _write(envelope: bytes, out: Path | None) -> None:
     if out is None:
         sys.stdout.buffer.write(envelope)
-    else:
+        return
+    try:
         out.write_bytes(envelope)
+    except OSError as error:
+        raise ConfigError(
+            f'--out: "{out}": {error.strerror}; the report is kept: `dmpool reports show` writes it elsewhere'
+        ) from error

@@ -314,7 +314,7 @@ def create_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
     """
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):
         raise DatabaseError(
             "database url: cannot be read; write postgresql://user:password@host/name"
         ) from None

@@ -2,8 +2,8 @@
 
 Each block is one file in `directory`, named by height and hash, that holds the block and its `Found` record.
 Two marks beside it say how far it came: `.answered` when a node gave a verdict, `.spooled` when the record is
-in the spool. At a start, whatever lacks a mark is done again, and recent blocks that the first node does not
-know any more (it lost its last seconds, say) are sent once more.
+in the spool. At a start, whatever lacks a mark is done again, and recent blocks that the first node to answer
+does not know any more (it lost its last seconds, say) are sent once more.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
 """How long a stop waits for blocks that are being written or sent."""
+NO_PARENT = "prev-blk-not-found"
+"""A node's verdict (BIP22) on a block whose parent it lacks: it is behind, another may not be."""
 RECENT_BLOCKS = 200
 """How many of the newest blocks are looked up again at a start."""
 
@@ -98,38 +100,54 @@ class FoundBlocks:
     async def _submit_again(self, names: list[str]) -> None:
         """Oldest first, one after the other: a block needs its parent."""
         unanswered = {name for name in names if not (self._directory / f"{name}.answered").exists()}
-        for name in sorted(unanswered.union(names[-RECENT_BLOCKS:])):
-            if name in unanswered or await self._lost(_hash_in(name)):
-                block = await asyncio.to_thread(self._read, name)
-                if block is not None:
+        waiting = sorted(unanswered.union(names[-RECENT_BLOCKS:]))
+        while waiting:
+            unsure: list[str] = []
+            for name in waiting:
+                lost: bool | None = True
+                if name not in unanswered:
+                    lost = None if unsure else await self._lost(_hash_in(name))
+                if lost is None:
+                    unsure.append(name)
+                elif lost and (block := await asyncio.to_thread(self._read, name)) is not None:
                     log.info("submitting block %s again", name)
                     await self._submit_until_answered(block)
+            waiting = unsure
+            if waiting:
+                await asyncio.sleep(RETRY_SECONDS)
 
-    async def _lost(self, block_hash: str) -> bool:
-        try:
-            return await self._nodes[0].confirmations(block_hash) is None
-        except NodeError:
-            return False
+    async def _lost(self, block_hash: str) -> bool | None:
+        """Whether the first node that answers lacks the block; None when none does, after a power cut say."""
+        for node in self._nodes:
+            try:
+                return await node.confirmations(block_hash) is None
+            except NodeError:
+                continue
+            except Exception:  # a fault in our client must not end the recovery (I9)
+                log.exception("block %s could not be looked up at %s", block_hash, node.name)
+                return False
+        return None
 
     async def _submit_until_answered(self, block: FoundBlock) -> None:
         while True:
             verdicts = await asyncio.gather(*(self._submit_to(node, block) for node in self._nodes))
-            if any(verdicts):
+            if all(verdicts) or any(word not in (None, NO_PARENT) for word in verdicts):
                 await asyncio.to_thread(self._mark, block.name, "answered")
                 return
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _submit_to(self, node: Node, block: FoundBlock) -> bool:
+    async def _submit_to(self, node: Node, block: FoundBlock) -> str | None:
+        """The node's verdict; None when it gave none."""
         try:
             verdict = await node.submit(block.block) or "accepted"
         except NodeError as error:
             log.error("block %s: %s did not answer: %s", block.name, node.name, error)
             self._on_verdict(node.name, "unreachable")
-            return False
+            return None
         except Exception:  # a fault in our client must not end the trying (I9)
             log.exception("block %s: submission to %s failed", block.name, node.name)
             self._on_verdict(node.name, "unreachable")
-            return False
+            return None
         log.log(
             logging.INFO if verdict == "accepted" else logging.ERROR,
             "block %s: %s says %s",
@@ -138,7 +156,7 @@ class FoundBlocks:
             verdict,
         )
         self._on_verdict(node.name, verdict)
-        return True
+        return verdict
 
     def _start(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.ensure_future(work)

@@ -37,6 +37,7 @@ from stratum.session import Closed
 
 log = logging.getLogger(__name__)
 
+FULL = "the spool is full: its disk refuses commits"
 SETTLE_SECONDS = 2.0
 """At a stop, how long the last shares may take to reach the disk before the connections end."""
 
@@ -62,6 +63,7 @@ class ShareRecorder:
         extranonce2: bytes,
     ) -> None:
         """Submit a block at once; its record follows behind its share."""
+        self._record_block(credited=False)  # of an earlier share whose judging failed half-way
         template = job.template
         record = Found(
             at_us=time.time_ns() // 1000,
@@ -94,7 +96,8 @@ class ShareRecorder:
     ) -> None:
         """Spool a share; its answer leaves when it is durable (I1). Raises Closed when the spool is full."""
         if self._spool.full:
-            raise Closed("the spool is full: its disk refuses commits")
+            self._record_block(credited=False)
+            raise Closed(FULL)
         self._counts.accepted += 1
         self._counts.work += share_difficulty.work
         self._spool.append(
@@ -107,15 +110,16 @@ class ShareRecorder:
             self._record_block(credited=solved_by_this)
 
     def rejected(self, session: Submitter, worker: Worker | None, reason: Reason, now_us: int) -> None:
-        """Count and keep a refused share."""
+        """Count a refused share, and keep it while there is room."""
         self._counts.rejected[reason.word] += 1
-        if self._solved is not None:
-            self._record_block(credited=False)
-        if worker is not None:
+        self._record_block(credited=False)
+        if worker is not None and not self._spool.full:
             self._spool.append(Reject(now_us, worker.miner_id, worker.name, reason.word))
 
     def queue(self, session: Submitter, answer: bytes) -> None:
-        """Keep an answer behind those of shares that wait for the disk."""
+        """Keep an answer behind those of shares that wait for the disk; raises Closed when it is full."""
+        if self._spool.full:
+            raise Closed(FULL)
         self._spool.queue(session, answer)
 
     def recover(self, records: Sequence[Found]) -> None:
@@ -173,8 +177,8 @@ class Gateway:
         """Serve until cancelled; then end the connections and make durable what was accepted."""
         self.recorder.recover(self.found_blocks.recover())
         listen = self.settings.stratum.listen
-        await self.server.listen(listen.host, listen.port)
         try:
+            await self.server.listen(listen.host, listen.port)
             await self.work.run()
         finally:
             self.server.stop_listening()

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -109,15 +110,19 @@ def _solves(share: Share, found: Found) -> bool:
     if digest[::-1].hex() == found.block_hash:
         return True
     log.warning(
-        "block %s: the share before it does not hash to it; its window ends there all the same", found
+        "block %s: the share before it does not hash to it; its window ends there all the same",
+        found.block_hash,
     )
     return False
 
 
-async def take_batch(connection: AsyncConnection, settings: LedgerSettings, day_of: DayOf) -> bool:
+async def take_batch(
+    connection: AsyncConnection, settings: LedgerSettings, day_of: DayOf, now_us: int
+) -> bool:
     """Take the next batch into the ledger, in one transaction; False when there is none.
 
-    Raises LedgerError for a batch that cannot be read or cannot be true.
+    `now_us` is the ledger's clock: no block is found after the ledger has heard of it. Raises LedgerError for
+    a batch that cannot be read or cannot be true.
     """
     waiting = None
     try:
@@ -126,7 +131,7 @@ async def take_batch(connection: AsyncConnection, settings: LedgerSettings, day_
             if waiting is None:
                 return False
             kept = sort_records(decode_batch(waiting.payload), day_of)
-            await _keep(connection, waiting.id, kept, settings, day_of)
+            await _keep(connection, waiting.id, kept, settings, day_of, now_us)
     except (ValueError, sa.exc.DBAPIError) as error:
         if waiting is None or (isinstance(error, sa.exc.DBAPIError) and not refused(error)):
             raise
@@ -144,6 +149,7 @@ async def _keep(
     kept: Sorted,
     settings: LedgerSettings,
     day_of: DayOf,
+    now_us: int,
 ) -> None:
     position, last_slice = await store.place_batch(connection, batch_id)
     await store.insert_slices(connection, position, last_slice + 1, kept.slices)
@@ -152,7 +158,16 @@ async def _keep(
         if await store.block_known(connection, found.block_hash):
             log.info("block %s at %d was told again; it is in the ledger", found.block_hash, found.height)
             continue
-        await _keep_block(connection, found, last_slice + slices_before, settings, day_of)
+        await _keep_block(connection, _by_now(found, now_us), last_slice + slices_before, settings, day_of)
+
+
+def _by_now(found: Found, now_us: int) -> Found:
+    """A gateway whose clock is ahead would date the block's bookings, and all that follow, in the future."""
+    if found.at_us <= now_us:
+        return found
+    ahead = (found.at_us - now_us) // 1_000_000
+    log.warning("block %s: its gateway's clock is %d s ahead; taken as found now", found.block_hash, ahead)
+    return msgspec.structs.replace(found, at_us=now_us)
 
 
 async def _keep_block(

@@ -107,7 +107,7 @@ class Ledger:
         """Take some batches and look after the blocks; whether more batches may be waiting."""
         busy = True
         for _ in range(BATCHES_PER_TICK):
-            busy = await take_batch(connection, self._settings, self._rules.day_of)
+            busy = await take_batch(connection, self._settings, self._rules.day_of, self._now_us())
             if not busy:
                 break
         await self._follow_blocks(connection)

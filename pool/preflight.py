@@ -1,4 +1,4 @@
-"""What is looked at before a process binds anything: ports, its data directory, its nodes, its database.
+"""What is looked at before a process binds anything: its ports, its data directory, its nodes.
 
 Each mistake that an operator must mend is a `ConfigError` with the key, the value and the remedy.
 """

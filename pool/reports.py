@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from pool.database import report
 from pool.report_facts import Facts, gather, instant, microseconds, waiting_batches
-from register.rules import Rules
+from register.rules import Rules, RulesError
 from reporting import daily, signing
 from reporting.daily import DayFacts, Edition, PoolFacts
 
@@ -110,9 +110,13 @@ def _check_day(day: dt.date, rules: Rules, now_us: int, unfinished: bool) -> Non
         raise ReportError(
             f"report of {day}: that day is to come, today is {today}; choose a day that is over"
         )
+    try:
+        end_us = rules.day_bounds(day)[1]
+    except RulesError as error:
+        raise ReportError(f"report of {day}: {error}") from error
     if day == today and not unfinished:
         raise ReportError(
-            f"report of {day}: the day is not over; wait until {rules.local(rules.day_bounds(day)[1])} or "
+            f"report of {day}: the day is not over; wait until {rules.local(end_us)} or "
             f"ask for the unfinished day"
         )
 

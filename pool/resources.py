@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 RULES_FILE = Path(__file__).resolve().parent.parent / "configs" / "rules.toml"
 SHARES_PER_EMBEDDED_BLOCK = 30
 RETRY_SECONDS = 1.0
+DISPOSE_SECONDS = 3.0
+"""How long the last words to PostgreSQL may take: one that fell silent would be waited for without end."""
 
 _Result = TypeVar("_Result")
 
@@ -57,33 +59,43 @@ def _bitcoind(settings: Settings, number: int) -> Node:
 
 
 @asynccontextmanager
-async def serving_database(settings: Settings, *, whole: bool) -> AsyncIterator[AsyncEngine]:
-    """The database of a serving process. A `whole` pool stops its embedded server when it ends."""
+async def serving_database(settings: Settings, *, alone: Callable[[], bool]) -> AsyncIterator[AsyncEngine]:
+    """The database of a process. An embedded server is stopped in the end if this process is `alone` then."""
     if settings.database.url is not None:
         engine = _engine(settings.database.url.get_secret_value())
         try:
             yield engine
         finally:
-            await engine.dispose()
+            await _dispose(engine)
         return
     embedded = EmbeddedPostgres(settings.data_dir / "postgres")
     try:
         engine = _engine(await asyncio.to_thread(embedded.start))
     except EmbeddedPostgresError as error:
         raise ConfigError(f"database: {error}") from error
+    except asyncio.CancelledError:
+        if alone():
+            await asyncio.to_thread(embedded.stop)  # it waits for the start that goes on in its thread
+        raise
     try:
         yield engine
     finally:
-        await engine.dispose()
-        if whole:
+        await _dispose(engine)
+        if alone():
             await asyncio.to_thread(embedded.stop)
+
+
+async def _dispose(engine: AsyncEngine) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DISPOSE_SECONDS):
+            await engine.dispose()
 
 
 @asynccontextmanager
 async def command_database(settings: Settings) -> AsyncIterator[AsyncEngine]:
     """The database for one command: beside a running pool, or alone. Its schema is brought up to date."""
     make_directory(settings.data_dir)
-    async with serving_database(settings, whole=not in_use(settings.data_dir)) as engine:
+    async with serving_database(settings, alone=lambda: not in_use(settings.data_dir)) as engine:
         try:
             await migrate(engine)
         except UNAVAILABLE as error:
@@ -101,12 +113,17 @@ def _engine(url: str) -> AsyncEngine:
         raise ConfigError(f"database.url: {error}") from None
 
 
+def key_file(settings: Settings) -> Path:
+    """Where the key that signs reports is, or will be."""
+    return settings.data_dir / "keys" / "report.key"
+
+
 def signing_key(settings: Settings) -> SigningKey:
     """The key that signs reports, made at its first use."""
-    directory = settings.data_dir / "keys"
-    make_directory(directory, mode=0o700)
+    path = key_file(settings)
+    make_directory(path.parent, mode=0o700)
     try:
-        return load_or_create(directory / "report.key")
+        return load_or_create(path)
     except (KeyFileError, OSError) as error:
         raise ConfigError(f"data_dir: {error}") from error
 
@@ -129,16 +146,16 @@ def publisher(settings: Settings, rules: Rules) -> Publisher:
 
 
 async def until_available(call: Callable[[], Awaitable[_Result]]) -> _Result:
-    """The result of a database call, when PostgreSQL is there to give it."""
+    """The result of a database call, when PostgreSQL is there; raises DatabaseError when it refuses."""
     waiting = False
     while True:
         try:
             return await call()
         except UNAVAILABLE as error:
+            reason = str(error).split("\n", 1)[0] or type(error).__name__
             if refused(error):
-                raise
+                raise DatabaseError(f"database.url: PostgreSQL refuses: {reason}") from error
             if not waiting:
-                reason = str(error).split("\n", 1)[0] or type(error).__name__
                 log.warning("PostgreSQL cannot be reached (%s); waiting for it", reason)
             waiting = True
             await asyncio.sleep(RETRY_SECONDS)

@@ -30,7 +30,7 @@ GATHER_SECONDS = 0.01
 """How long the first record of a commit waits for company."""
 RETRY_SECONDS = 1.0
 WAITING_LIMIT = 200_000
-"""Records that may wait for a disk that refuses commits; some 50 MB."""
+"""Records, and answers, that may wait for a disk that refuses commits; some 50 MB."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS setting (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -119,7 +119,7 @@ class Spool:
     @property
     def full(self) -> bool:
         """True when commits have failed for so long that no more may be taken (memory is bounded)."""
-        return len(self._open.records) >= WAITING_LIMIT
+        return max(len(self._open.records), len(self._open.answers)) >= WAITING_LIMIT
 
     async def settled(self) -> None:
         """Return when everything taken so far is on disk and its answers have been given out."""

@@ -16,7 +16,7 @@ from pool.database import batch, gateway
 from pool.gateway_store import register_gateway
 from pool.intake import LedgerSettings
 from pool.ledger import Ledger
-from pool.node import NodeDown
+from pool.node import NodeDown, NodeWrongChain
 from pool.records import Found, Record, Reject, Share, encode_batch, encode_records
 from pool.register_store import add_miner
 from register.licence import Licence
@@ -44,6 +44,7 @@ class FakeNode:
         self.main = [f"{0:064x}"]
         self.aside: set[str] = set()
         self.down = False
+        self.wrong_chain = False
         self.asked = 0
 
     name = "fake"
@@ -79,7 +80,9 @@ class FakeNode:
         self.grow(gone + 1)
 
     async def check(self) -> None:
-        raise NotImplementedError
+        self._answer()
+        if self.wrong_chain:
+            raise NodeWrongChain("node fake: is on another chain")
 
     async def template(self, long_poll_id: str | None = None) -> Template:
         raise NotImplementedError

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -152,6 +153,43 @@ async def test_node_that_is_down_behind_or_new_says_nothing_of_a_block(world: Wo
     await world.work()
     assert await world.states() == {found.block_hash: "confirmed"}
     assert len(await entries(world)) == 1
+
+
+async def test_node_that_came_back_on_another_chain_says_nothing_of_a_block(world: World) -> None:
+    """I3: a long chain that is not ours reverses nothing, however far above our blocks it is."""
+    found = await mine(world)
+    chain = world.node.main
+    world.node.down = True
+    await world.work()
+    world.node.down, world.node.wrong_chain = False, True
+    world.node.main = [f"{0xBAD + height:064x}" for height in range(500)]
+    await world.work()
+    assert await world.states() == {found.block_hash: "confirmed"}
+    world.node.wrong_chain, world.node.main = False, chain
+    world.node.grow(99)
+    await world.work()
+    assert await entries(world) == ["block_confirmed 0", "block_matured 0"]
+
+
+async def test_ledger_that_starts_beside_a_node_of_another_chain_asks_it_nothing(world: World) -> None:
+    found = await mine(world)
+    world.node.wrong_chain = True
+    world.node.main = [f"{0xBAD + height:064x}" for height in range(500)]
+    await world.work(world.new_ledger())
+    assert await world.states() == {found.block_hash: "confirmed"}
+
+
+async def test_gateway_whose_clock_is_ahead_does_not_move_the_journal(world: World) -> None:
+    """I10: one machine with a wrong clock must not date everybody's money; entries never go back again."""
+    share = world.share(1)
+    ahead = msgspec.structs.replace(world.found(share), at_us=world.now_us + 400 * 86_400_000_000)
+    world.node.main.append(ahead.block_hash)
+    await world.tell(share, ahead)
+    await world.work()
+    await mine(world)
+    assert await world.rows("SELECT DISTINCT at_us FROM journal_entry") == [(world.now_us,)]
+    assert await world.rows("SELECT max(at_us) FROM block_event") == [(world.now_us,)]
+    assert await world.rows("SELECT max(found_us) FROM block") == [(world.now_us,)]
 
 
 async def test_block_told_again_is_taken_once(world: World) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool.database import refused
 from pool.reports import Publisher, ReportError, build_report, get_report, list_reports
@@ -140,6 +141,20 @@ async def test_unfinished_day_is_told_only_when_asked_for_and_replaced(world: Wo
 async def test_day_to_come_is_refused(world: World) -> None:
     with pytest.raises(ReportError, match="is to come"):
         await build_report(world.engine, DAY, PUBLISHER, NOON - 24 * HOUR, unfinished=True)
+    with pytest.raises(ReportError, match="is to come"):
+        await build_report(world.engine, dt.date.max, PUBLISHER, NOON)
+
+
+async def test_day_that_no_rule_tells_of_is_refused(world: World) -> None:
+    with pytest.raises(ReportError, match="timezone says nothing of 1990-01-01"):
+        await build_report(world.engine, dt.date(1990, 1, 1), PUBLISHER, NOON)
+
+
+async def test_empty_pool_makes_a_report_that_verifies(engine: AsyncEngine) -> None:
+    """No miner, no share, no block: the day is told all the same, with zeros."""
+    envelope = await build_report(engine, DAY, PUBLISHER, NEXT_DAY)
+    assert all(check.passed for check in verify(envelope, KEY.public_key))
+    assert content(envelope)["totals"]["miners"] == 0
 
 
 async def test_report_that_was_not_made_is_not_found(world: World) -> None:

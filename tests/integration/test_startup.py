@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.integration.bitcoind_process import BitcoindProcess, bitcoind_or_skip, running_bitcoind
@@ -106,6 +107,16 @@ async def test_a_node_on_another_chain_is_one_line(tmp_path: Path) -> None:
     assert "signet" in line
     assert "regtest" in line
     assert "word" not in line
+
+
+async def test_a_database_of_a_newer_dmpool_is_one_line(
+    database_url: str, engine: AsyncEngine, tmp_path: Path
+) -> None:
+    """A gateway that has no number yet needs the database; what it cannot use it says, and ends."""
+    async with engine.begin() as connection:
+        await connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    line = await asyncio.to_thread(refused, PoolProcess(tmp_path, database_url).config)
+    assert "newer dmpool" in line
 
 
 async def test_two_pools_in_one_directory_are_refused(database_url: str, tmp_path: Path) -> None:

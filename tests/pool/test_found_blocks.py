@@ -237,6 +237,64 @@ async def test_i9_a_recent_block_that_the_node_has_lost_is_sent_again(
     assert node.submitted == ([block(1).block] if sent else [])
 
 
+async def test_i9_a_block_lost_in_a_power_cut_is_sent_when_the_node_is_up_again(
+    make: Make, node: FakeNode, directory: Path
+) -> None:
+    """Pool and node start together, and the node takes a while: it is asked until it can answer."""
+    keep(directory, block(1), "answered", "spooled")
+    node.fault = NodeSyncing("node is loading")
+    make().recover()
+    await until(lambda: node.asked.count("confirmations") > 2)
+    node.fault = None
+    await until(lambda: bool(node.submitted))
+    assert node.submitted == [block(1).block]
+
+
+async def test_i9_a_lost_block_is_looked_up_at_the_first_node_that_answers(
+    make: Make, directory: Path
+) -> None:
+    keep(directory, block(1), "answered", "spooled")
+    dead, alive = FakeNode("dead", fault=down("dead")), FakeNode("alive")
+    make(dead, alive).recover()
+    await until(lambda: bool(alive.submitted))
+
+
+async def test_i9_a_fault_in_a_client_does_not_end_the_recovery(
+    make: Make, node: FakeNode, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(directory, block(1), "answered", "spooled")
+    keep(directory, block(2), "spooled")
+
+    async def confirmations(block_hash: str) -> int | None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(node, "confirmations", confirmations)
+    make().recover()
+    await until(lambda: ".answered" in marks(directory, block(2)))
+
+
+async def test_i9_a_node_without_the_parent_has_not_answered_for_one_that_is_silent(
+    make: Make, directory: Path
+) -> None:
+    """The node that gave the work is away for a moment; the other lags behind by a block."""
+    source = FakeNode("source", fault=down("source"))
+    behind = FakeNode("behind", verdicts=["prev-blk-not-found"] * 3)
+    make(source, behind).found(block(1))
+    await until(lambda: len(behind.submitted) > 2)
+    assert ".answered" not in marks(directory, block(1))
+    source.fault = None
+    await until(lambda: ".answered" in marks(directory, block(1)))
+
+
+async def test_a_block_whose_parent_no_node_knows_is_given_up(
+    make: Make, node: FakeNode, directory: Path
+) -> None:
+    node.verdicts = ["prev-blk-not-found"]
+    make().found(block(1))
+    await until(lambda: ".answered" in marks(directory, block(1)))
+    assert len(node.submitted) == 1
+
+
 async def test_only_recent_blocks_are_looked_up(
     make: Make, node: FakeNode, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -13,6 +14,7 @@ import pytest
 from bitcoin.core import CBlock
 
 from pool import found_blocks
+from pool import spool as spool_module
 from pool.config import Settings
 from pool.embedded_chain import EmbeddedChain
 from pool.found_blocks import FoundBlocks
@@ -28,6 +30,7 @@ from register.licence import Licence
 from register.miner import Miner
 from register.rules import load_rules
 from stratum.interfaces import Worker
+from stratum.session import Closed
 from tests.pool.fakes import FakeNode, down, until
 from tests.stratum.fakes import ANY_HASH, EASY, NOW, Wire, sha256d, target_of, template
 
@@ -212,6 +215,62 @@ async def test_i9_a_fault_between_the_block_and_its_verdict_does_not_credit_the_
         await until(lambda: [raw[:80] for raw in one.node.submitted] == [header])
 
 
+async def test_i9_a_block_whose_share_a_full_spool_refuses_is_told_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its reward has to be booked, though the session ends and no other share may follow."""
+    async with desk(tmp_path, ANY_HASH) as one:
+        monkeypatch.setattr(spool_module, "WAITING_LIMIT", 0)
+        with pytest.raises(Closed):
+            one.wire.call("mining.submit", ["alice.s17", *one.wire.share()[0]])
+        await until(lambda: bool(records_in(one.spool)))
+        (found,) = records_in(one.spool)
+        assert isinstance(found, Found)
+        assert not found.credited
+
+
+async def test_i9_a_block_that_was_never_judged_is_told_before_the_next_one(tmp_path: Path) -> None:
+    async with desk(tmp_path, ANY_HASH) as one:
+        first, second = one.wire.share(), one.wire.share(first=5 << 20)
+        admit = one.wire.gate.admit
+        one.wire.gate.generation += 1
+        one.wire.gate.admit = None  # type: ignore[assignment, method-assign]
+        with pytest.raises(TypeError):
+            one.wire.call("mining.submit", ["alice.s17", *first[0]])
+        one.wire.gate.admit = admit  # type: ignore[method-assign]
+        one.wire.gate.generation += 1
+        assert (await one.judged(second[0]))["result"] is True
+        founds = [record for record in records_in(one.spool) if isinstance(record, Found)]
+        assert [(found.block_hash, found.credited) for found in founds] == [
+            (sha256d(first[1])[::-1].hex(), False),
+            (sha256d(second[1])[::-1].hex(), True),
+        ]
+
+
+async def test_i10_refused_shares_do_not_fill_the_memory_while_the_disk_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are counted; only what must not be lost waits for the disk."""
+    monkeypatch.setattr(spool_module, "WAITING_LIMIT", 5)
+    async with desk(tmp_path, 1) as one:
+        one.spool._writer.execute("PRAGMA busy_timeout = 60000")
+        one.spool._reader.execute("BEGIN IMMEDIATE")
+        one.wire.call("mining.submit", ["alice.s17", *one.wire.share()[0]])
+        bad = one.wire.share(first=5 << 20)[0]
+        bad[0] = "fffffff0"
+        with suppress(Closed):
+            for _ in range(50):
+                one.wire.call("mining.submit", ["alice.s17", *bad])
+        assert len(one.spool._open.records) <= 6
+        with suppress(Closed):
+            for _ in range(50):
+                one.wire.call("mining.ping")
+        assert len(one.spool._open.answers) <= 6
+        one.spool._reader.execute("ROLLBACK")
+        await until(lambda: len(one.wire.written) > 1)
+        assert one.wire.read()[0]["result"] is True
+
+
 # The gatekeeper
 
 
@@ -268,6 +327,25 @@ async def mining(*machines: SimulatedMiner) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_gateway_that_cannot_listen_leaves_nothing_running(tmp_path: Path) -> None:
+    """It is started again every few seconds, and takes its blocks up anew each time."""
+    node = FakeNode(fault=down())
+    async with desk(tmp_path / "earlier", ANY_HASH) as one:
+        one.node.fault = down()
+        await one.judged(one.wire.share()[0])
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        values: dict[str, Any] = {
+            "data_dir": tmp_path / "earlier",
+            "pool": {"name": "Pool", "bin": "940140000385", "chain": "regtest", "address": ADDRESS},
+            "stratum": {"listen": f"127.0.0.1:{taken.getsockname()[1]}"},
+        }
+        async with spooling(tmp_path) as spool:
+            gateway = Gateway(Settings(**values), [node], spool, 5, gate(), Metrics())
+            with pytest.raises(OSError, match="in use"):
+                await gateway.run()
+            assert not gateway.found_blocks._tasks
 
 
 async def test_simulated_miners_on_the_embedded_chain_mine_blocks_that_consensus_accepts(
