@@ -23,6 +23,8 @@ from reporting import daily, signing
 from reporting.daily import DayFacts, Edition, PoolFacts
 
 DEFAULT_REASON = "later data"
+GRACE_US = 60_000_000
+"""How long after midnight a day closes: what was dated before it may still be on its way into the books."""
 
 
 class ReportError(Exception):
@@ -114,9 +116,10 @@ def _check_day(day: dt.date, rules: Rules, now_us: int, unfinished: bool) -> Non
         end_us = rules.day_bounds(day)[1]
     except RulesError as error:
         raise ReportError(f"report of {day}: {error}") from error
-    if day == today and not unfinished:
+    closes_us = end_us + GRACE_US
+    if now_us < closes_us and not unfinished:
         raise ReportError(
-            f"report of {day}: the day is not over; wait until {rules.local(end_us)} or "
+            f"report of {day}: the day is not over; wait until {rules.local(closes_us)} or "
             f"ask for the unfinished day"
         )
 

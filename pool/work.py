@@ -74,7 +74,9 @@ class Work:
             if template is None:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            self._accept(template)
+            if not self._accept(template):
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
             due = self._job_at + JOB_SECONDS - time.monotonic()
             if self._active is not self._nodes[0]:
                 due = min(due, BENCH_SECONDS)  # the first of the list may be back
@@ -82,14 +84,21 @@ class Work:
                 async with asyncio.timeout(max(due, 0.05)):  # wait_for of 3.11 may swallow a cancellation
                     await self._signal.wait()
 
-    def _accept(self, template: Template) -> None:
-        """Make the template a job, unless it brings nothing new and the last job is young."""
+    def _accept(self, template: Template) -> bool:
+        """Make the template a job, unless it brings nothing new and the last job is young.
+
+        False when it cannot be a job: the miners stay with the one that they have.
+        """
         current = self._book.current
         now = time.monotonic()
         new_tip = current is None or current.template.previous_block != template.previous_block
         if not new_tip and now - self._job_at < JOB_SECONDS and not _gains(current, template):
-            return
-        job, clean = self._book.add(template, self._terms)
+            return True
+        try:
+            job, clean = self._book.add(template, self._terms)
+        except (ValueError, OverflowError) as error:
+            log.error("the template of height %d cannot be a job: %s", template.height, error)
+            return False
         self._job_at = now
         self.job_at = dt.datetime.now(dt.UTC)
         self._broadcast(job, clean)
@@ -99,6 +108,7 @@ class Work:
             self._metrics.broadcast_seconds.observe(time.monotonic() - self._signalled_at)
             log.debug("new work at height %d", template.height)
         self._signalled_at = None
+        return True
 
     async def _template(self) -> Template | None:
         """A template of the first node that can give one at the height we are; None when none can at all."""

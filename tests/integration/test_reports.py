@@ -138,6 +138,14 @@ async def test_unfinished_day_is_told_only_when_asked_for_and_replaced(world: Wo
     assert (final["day_complete"], final["version"]) == (True, 2)
 
 
+async def test_i7_the_day_closes_a_minute_after_midnight(world: World) -> None:
+    """I7: an entry dated before midnight may still be committing; the report waits for it."""
+    end_us = RULES.day_bounds(DAY)[1]
+    with pytest.raises(ReportError, match="not over"):
+        await build_report(world.engine, DAY, PUBLISHER, end_us + 59_999_999)
+    assert content(await build_report(world.engine, DAY, PUBLISHER, end_us + 60_000_000))["day_complete"]
+
+
 async def test_day_to_come_is_refused(world: World) -> None:
     with pytest.raises(ReportError, match="is to come"):
         await build_report(world.engine, DAY, PUBLISHER, NOON - 24 * HOUR, unfinished=True)

@@ -178,6 +178,20 @@ async def test_progress_of_a_syncing_node_is_not_told_each_second(caplog: pytest
     assert len([record for record in caplog.records if "of 900 blocks" in record.message]) == 1
 
 
+async def test_a_template_that_cannot_be_a_job_leaves_the_miners_with_what_they_have(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    node = FakeNode("one")
+    async with working(node) as seen:
+        await until(lambda: seen.heights == [101])
+        node.value = -1
+        node.advance()
+        await until(lambda: "cannot be a job" in caplog.text)
+        node.value = 5_000_000_000
+        node.advance()
+        await until(lambda: seen.heights == [101, 103])
+
+
 async def test_failover_and_return() -> None:
     one, two = FakeNode("one"), FakeNode("two", value=4_000_000_000)
     async with working(one, two) as seen:
