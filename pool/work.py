@@ -53,6 +53,8 @@ class Work:
         self._active: Node = nodes[0]
         self._signal = asyncio.Event()
         self._signalled_at: float | None = None
+        self._seen = ""
+        """Long-poll id of the newest template, whether it became a job or not."""
         self._job_at = 0.0
         self.job_at: dt.datetime | None = None
         """When the newest job was sent."""
@@ -89,6 +91,7 @@ class Work:
 
         False when it cannot be a job: the miners stay with the one that they have.
         """
+        self._seen = template.long_poll_id
         current = self._book.current
         now = time.monotonic()
         new_tip = current is None or current.template.previous_block != template.previous_block
@@ -173,13 +176,13 @@ class Work:
 
     async def _long_poll(self) -> None:
         while True:
-            current = self._book.current
+            current, seen = self._book.current, self._seen
             if current is None:
                 await asyncio.sleep(POLL_SECONDS)
                 continue
             node = self._active
             try:
-                template = await node.template(current.template.long_poll_id)
+                template = await node.template(seen)
             except NodeError:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
@@ -188,8 +191,8 @@ class Work:
                 if template.previous_block != newest.template.previous_block:
                     self._signalled_at = self._signalled_at or time.monotonic()
                 self._accept(template)
-            if template.long_poll_id == current.template.long_poll_id:
-                await asyncio.sleep(RETRY_SECONDS)  # this node does not wait: it is polled, then
+            if self._seen == seen:
+                await asyncio.sleep(RETRY_SECONDS)  # the node does not wait, or has nothing for us
 
     async def _listen(self, node: Node) -> None:
         while True:
