@@ -28,7 +28,16 @@ from pool.intake import LedgerSettings
 from pool.ledger import Ledger
 from pool.metrics import Metrics
 from pool.node import Node
-from pool.preflight import ALL_ROLES, Addresses, Role, addresses_of, lock, refuse_wrong_chain, require_free
+from pool.preflight import (
+    ALL_ROLES,
+    Addresses,
+    Role,
+    addresses_of,
+    in_use,
+    lock,
+    refuse_wrong_chain,
+    require_free,
+)
 from pool.register_store import Snapshot
 from pool.resources import (
     RULES_FILE,
@@ -54,10 +63,10 @@ QUERY_SECONDS = 15.0
 async def run(
     settings: Settings, roles: frozenset[Role], started: Callable[[Addresses, Settings], None]
 ) -> None:
-    """Run until SIGINT or SIGTERM. Raises ConfigError for what the operator must mend."""
+    """Run until SIGINT, SIGTERM or SIGHUP. Raises ConfigError for what the operator must mend."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     addresses = addresses_of(settings, roles)
     require_free(addresses)
@@ -103,7 +112,9 @@ async def _prepare(settings: Settings, roles: frozenset[Role], stack: AsyncExitS
     for node in nodes:
         stack.push_async_callback(node.close)
     await refuse_wrong_chain(nodes)
-    engine = await stack.enter_async_context(serving_database(settings, alone=lambda: roles == ALL_ROLES))
+    engine = await stack.enter_async_context(
+        serving_database(settings, alone=lambda: not in_use(settings.data_dir, besides=roles))
+    )
     spool = None
     if Role.GATEWAY in roles:
         spool = Spool(

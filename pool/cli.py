@@ -10,6 +10,7 @@ import asyncio
 import logging
 import socket
 from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,7 @@ from rich.table import Table
 from pool import app as application
 from pool import cli_miners, cli_reports, preflight
 from pool.cli_options import ConfigOption, complain, console
-from pool.config import ConfigError, Settings, load
+from pool.config import ConfigError, Listen, Settings, load
 from pool.preflight import ALL_ROLES, Addresses, Role
 from pool.resources import open_nodes
 from pool.simulate import SimulatedMiner
@@ -44,6 +45,16 @@ def main() -> None:
     except ConfigError as error:
         complain(str(error))
         raise SystemExit(2) from None
+
+
+@cli.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    """Options that stand before any command."""
+    if show:
+        print(f"dmpool {metadata.version('dmpool')}")
+        raise typer.Exit
 
 
 @cli.command()
@@ -104,7 +115,7 @@ def simulate(
     try:
         machines = [SimulatedMiner(url, name, hashrate) for name in names]
     except ValueError as error:
-        raise ConfigError(f"--url: {error}") from None
+        raise ConfigError(str(error)) from None
     with suppress(KeyboardInterrupt):
         uvloop.run(_simulate(machines, seconds))
     console.print(_fleet(machines))
@@ -131,7 +142,7 @@ def _fleet(machines: list[SimulatedMiner], rows: int = 20) -> Table:
     table = Table("worker", "state", "difficulty", "accepted", "rejected", title="simulated miners")
     for machine in machines[:rows]:
         status = machine.status
-        state = status.refusal or ("mining" if status.connected else "connecting")
+        state = status.refusal or status.state
         rejected = ", ".join(f"{count} {reason}" for reason, count in status.rejected.items())
         table.add_row(
             machine.username, state, f"{status.difficulty:g}", str(status.accepted), rejected or "0"
@@ -155,12 +166,12 @@ def _banner(addresses: Addresses, settings: Settings) -> None:
     if addresses.stratum:
         account = "altai" if settings.demo_miners else "ACCOUNT"
         lines += [
-            f"Stratum   stratum+tcp://{_reachable(addresses.stratum.host)}:{addresses.stratum.port}",
+            f"Stratum   stratum+tcp://{_reachable(addresses.stratum)}",
             f"          worker {account}.rig9, password x",
         ]
     if addresses.web:
-        lines.append(f"Page      http://{_reachable(addresses.web.host)}:{addresses.web.port}/")
-    lines.append(f"Metrics   http://{_reachable(addresses.metrics.host)}:{addresses.metrics.port}/metrics")
+        lines.append(f"Page      http://{_reachable(addresses.web)}/")
+    lines.append(f"Metrics   http://{_reachable(addresses.metrics)}/metrics")
     if addresses.stratum and not settings.nodes:
         lines += [
             "",
@@ -170,13 +181,14 @@ def _banner(addresses: Addresses, settings: Settings) -> None:
     console.print(Panel("\n".join(lines), title=settings.pool.name, expand=False))
 
 
-def _reachable(host: str) -> str:
-    """An address that a miner in this network can type, where we listen on all of them."""
-    if host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
-        return host
+def _reachable(listen: Listen) -> str:
+    """An address that a miner in this network can type, also where we listen on all of them."""
+    if listen.host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        return str(listen)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # sends nothing; the kernel picks the outgoing address
-            return str(probe.getsockname()[0])
+            host = str(probe.getsockname()[0])
         except OSError:
-            return "127.0.0.1"
+            host = "127.0.0.1"
+    return f"{host}:{listen.port}"

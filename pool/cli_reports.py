@@ -20,7 +20,7 @@ from pool import reports
 from pool.cli_options import ConfigOption, complain, console
 from pool.config import ConfigError, Settings, load
 from pool.reports import Listed, ReportError
-from pool.resources import RULES_FILE, command_database, publisher, signing_key
+from pool.resources import RULES_FILE, command_database, key_file, publisher, signing_key
 from register.rules import load_rules
 from reporting.daily import DoesNotReconcile
 from reporting.verify import read_report
@@ -48,6 +48,7 @@ def build(
 ) -> None:
     """Build and sign the report of a day; the same facts give the same report again."""
     settings = load(config)
+    _require_writable(out)
 
     async def work() -> bytes:
         async with command_database(settings) as engine:
@@ -111,7 +112,11 @@ def show(
 @cli.command()
 def key(config: ConfigOption = None) -> None:
     """The public key that the reports are verified with."""
-    print(signing_key(load(config)).public_key)
+    settings = load(config)
+    if not key_file(settings).exists():
+        complain(f"{key_file(settings)}: no key yet; it is made when the pool first runs or builds a report")
+        raise SystemExit(1)
+    print(signing_key(settings).public_key)
 
 
 @cli.command()
@@ -139,6 +144,16 @@ def verify(
 async def _get(settings: Settings, day: dt.date, version: int | None) -> bytes:
     async with command_database(settings) as engine:
         return await reports.get_report(engine, day, version)
+
+
+def _require_writable(out: Path | None) -> None:
+    """A report is published when it is built, so the file is tried first."""
+    if out is not None:
+        try:
+            out.open("ab").close()
+        except OSError as error:
+            complain(f"--out {out}: {error.strerror}; name a file that can be written")
+            raise SystemExit(2) from None
 
 
 def _write(envelope: bytes, out: Path | None) -> None:

@@ -7,6 +7,7 @@ overrides the file: `DMPOOL_STRATUM__LISTEN` is `stratum.listen`. Secrets never 
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -62,8 +63,10 @@ class Listen(_Section):
 
 
 def _listen(value: object) -> object:
-    if not isinstance(value, str):
+    if isinstance(value, Listen):
         return value
+    if not isinstance(value, str):
+        raise ValueError('write it as "host:port", for example "127.0.0.1:8080"')  # noqa: TRY004
     host, separator, port = value.rpartition(":")
     if not separator or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ValueError('write it as "host:port", for example "127.0.0.1:8080"')
@@ -150,24 +153,28 @@ class StratumSection(_Section):
     """Unless given: the start difficulty / 16, and at least 1 when that one is at least 1."""
     max_difficulty: float = Field(default=2**40, gt=0, le=2**40)
     shares_per_minute: float = Field(default=12, gt=0, le=6000)
-    version_mask: str = Field(default="1fffe000", pattern=r"^[0-9a-fA-F]{8}$")
+    version_mask: str = "1fffe000"
 
     _parse_listen = field_validator("listen", mode="before")(_listen)
 
     @field_validator("version_mask")
     @classmethod
     def _rollable(cls, value: str) -> str:
-        mask = int(value, 16)
+        mask = int(value, 16) if re.fullmatch("[0-9a-fA-F]{8}", value) else 0
         if not mask or mask & ~VERSION_BITS_OF_MINERS:
-            raise ValueError(f'choose bits inside "{VERSION_BITS_OF_MINERS:08x}", for example "1fffe000"')
+            raise ValueError(
+                f'write 8 hex digits with bits inside "{VERSION_BITS_OF_MINERS:08x}", for example "1fffe000"'
+            )
         return value
 
     @model_validator(mode="after")
     def _ordered(self) -> StratumSection:
         if not self.policy.minimum <= self.policy.start <= self.policy.maximum:
+            lowest = 2.0**self.policy.minimum if self.min_difficulty is None else self.min_difficulty
             raise ValueError(
                 f"start_difficulty {self.start_difficulty:g} is outside min_difficulty "
-                f"{self.min_difficulty or 0:g} and max_difficulty {self.max_difficulty:g}"
+                f"{lowest:g} and max_difficulty {self.max_difficulty:g}; "
+                f"change one of the three"
             )
         return self
 
@@ -315,7 +322,8 @@ def _explain(error: ValidationError) -> str:
         return message
     if isinstance(value, dict | BaseModel):
         return f"{key}.{message}" if first["type"] == "value_error" else f"{key}: {message}"
-    secret = key.rsplit(".", 1)[-1] in SECRET_KEYS or key.partition(".")[0] in SECRET_SECTIONS
+    name = key.rsplit(".", 1)[-1]
+    secret = name in SECRET_KEYS or (key.partition(".")[0] in SECRET_SECTIONS and name != "zmq")
     shown = "(secret)" if secret else repr(value)
     return f"{key}: {shown}: {message}"
 

@@ -80,6 +80,7 @@ class FoundBlocks:
         unspooled = [name for name in names if not (self._directory / f"{name}.spooled").exists()]
         lacking = [block.record for name in unspooled if (block := self._read(name)) is not None]
         self._start(self._submit_again(names))
+        self._start(asyncio.to_thread(self._forget, names[:-RECENT_BLOCKS]))
         return lacking
 
     async def close(self) -> None:
@@ -89,6 +90,14 @@ class FoundBlocks:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _forget(self, names: list[str]) -> None:
+        """Files of old blocks that a node has answered and the spool has had: they have done their work."""
+        for name in names:
+            marks = [self._directory / f"{name}.{mark}" for mark in ("answered", "spooled")]
+            if all(mark.exists() for mark in marks):
+                for path in (self._directory / f"{name}.json", *marks):
+                    path.unlink(missing_ok=True)
 
     async def _keep_and_submit(self, block: FoundBlock) -> None:
         try:

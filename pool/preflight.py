@@ -51,7 +51,8 @@ def addresses_of(settings: Settings, roles: frozenset[Role]) -> Addresses:
 
 
 def require_free(addresses: Addresses) -> None:
-    """Each address must be bindable, before any is bound."""
+    """Each address must be bindable, before any is bound, and be another one than the others."""
+    chosen: dict[int, str] = {}
     for key, listen in (
         ("stratum.listen", addresses.stratum),
         ("web.listen", addresses.web),
@@ -59,6 +60,11 @@ def require_free(addresses: Addresses) -> None:
     ):
         if listen is None:
             continue
+        if listen.port and listen.port in chosen:
+            raise ConfigError(
+                f'{key}: "{listen}": its port is that of {chosen[listen.port]}; choose another port'
+            )
+        chosen[listen.port] = key
         family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -111,9 +117,9 @@ async def refuse_wrong_chain(nodes: Sequence[Node]) -> None:
             log.error("%s; waiting for it", error)
 
 
-def in_use(data_dir: Path) -> bool:
-    """Whether a process has a role in this directory right now."""
-    for role in Role:
+def in_use(data_dir: Path, besides: frozenset[Role] = frozenset()) -> bool:
+    """Whether a process has a role in this directory right now, besides those that the caller itself has."""
+    for role in frozenset(Role) - besides:
         path = data_dir / f"{role.value}.lock"
         if not path.exists():
             continue

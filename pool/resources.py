@@ -94,6 +94,11 @@ async def _dispose(engine: AsyncEngine) -> None:
 @asynccontextmanager
 async def command_database(settings: Settings) -> AsyncIterator[AsyncEngine]:
     """The database for one command: beside a running pool, or alone. Its schema is brought up to date."""
+    if settings.demo_miners and not settings.data_dir.exists():
+        raise ConfigError(
+            f'data_dir: "{settings.data_dir}": no demo pool was ever run here; start it with `dmpool run`, '
+            f"or name your pool with --config"
+        )
     make_directory(settings.data_dir)
     async with serving_database(settings, alone=lambda: not in_use(settings.data_dir)) as engine:
         try:

@@ -8,12 +8,10 @@ generator for benchmarks: those send shares that cost no hashing.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -23,8 +21,6 @@ import msgspec
 
 import native
 from stratum.difficulty import DIFFICULTY_1_TARGET, LARGEST_TARGET
-
-log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.1
 RECONNECT_SECONDS = 1.0
@@ -51,12 +47,21 @@ class MinerStatus:
     """What a simulated miner has lived through."""
 
     connected: bool = False
+    trouble: str = ""
+    """Why there is no connection; empty while there is one."""
     difficulty: float = 0.0
     accepted: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     hashes: int = 0
     refusal: str = ""
     """Why the pool did not let the worker in; empty when it did."""
+
+    @property
+    def state(self) -> str:
+        """What the machine is at, in a word or two."""
+        if not self.connected:
+            return f"connecting ({self.trouble})" if self.trouble else "connecting"
+        return "mining" if self.difficulty else "waiting for work"
 
 
 class SimulatedMiner:
@@ -73,10 +78,9 @@ class SimulatedMiner:
 
         `on_accept` is told the header of each share that the pool answered `true`.
         """
-        parts = urlsplit(url)
-        if parts.scheme != "stratum+tcp" or not parts.hostname or not parts.port:
-            raise ValueError(f"url {url!r}: write it as stratum+tcp://host:port")
-        self._host, self._port = parts.hostname, parts.port
+        self._host, self._port = _endpoint(url)
+        if not 0 < hashrate < float("inf"):
+            raise ValueError(f"hashrate {hashrate}: give a number of hashes per second")
         self.username = username
         self._on_accept = on_accept
         self._hashrate = hashrate
@@ -98,15 +102,21 @@ class SimulatedMiner:
     async def run(self) -> None:
         """Mine until cancelled."""
         while True:
-            with suppress(OSError, EOFError, asyncio.IncompleteReadError):
+            try:
                 await self._session()
+            except* OSError as group:
+                error = group.exceptions[0]
+                self.status.trouble = str(getattr(error, "strerror", None) or error)
+            except* (EOFError, ValueError, KeyError, TypeError, msgspec.MsgspecError):
+                self.status.trouble = "what answers there is no Stratum server"
             self.status.connected = False
+            self.status.difficulty = 0.0
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _session(self) -> None:
         self._reset()
         reader, writer = await asyncio.open_connection(self._host, self._port)
-        self.status.connected = True
+        self.status.connected, self.status.trouble = True, ""
         try:
             self._send(
                 writer, "mining.configure", [["version-rolling"], {"version-rolling.mask": "1fffe000"}]
@@ -120,8 +130,6 @@ class SimulatedMiner:
                         self._receive(msgspec.json.decode(line))
                 finally:
                     hashing.cancel()
-        except* (OSError, EOFError):
-            log.debug("%s: connection lost", self.username)
         finally:
             writer.close()
 
@@ -224,3 +232,14 @@ class SimulatedMiner:
                 ]
                 self._send(writer, "mining.submit", submit, header[:76] + nonce.to_bytes(4, "little"))
             first = nonce + 1
+
+
+def _endpoint(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if parts.scheme != "stratum+tcp" or not parts.hostname or not port:
+        raise ValueError(f"url {url!r}: write it as stratum+tcp://host:port, with a port from 1 to 65535")
+    return parts.hostname, port

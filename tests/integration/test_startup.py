@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,57 @@ def test_a_taken_port_is_one_line(pool: PoolProcess, key: str) -> None:
     assert f'{key}.listen: "127.0.0.1:{port}"' in line
     assert "Address already in use" in line
     assert "choose another port" in line
+
+
+def test_the_same_port_twice_is_one_line(pool: PoolProcess) -> None:
+    """Two of our own servers cannot share a port."""
+    pool.web_port = pool.stratum_port
+    line = refused(pool.config)
+    assert f'web.listen: "127.0.0.1:{pool.web_port}"' in line
+    assert "stratum.listen" in line
+    assert "choose another port" in line
+
+
+def test_a_role_of_its_own_stops_the_embedded_server_it_started(tmp_path: Path) -> None:
+    """With nobody else at work in the directory, nothing is left running."""
+    pool = PoolProcess(tmp_path, "", role="web")
+    config = pool.config.read_text().replace('url = ""', "")
+    (tmp_path / "web.toml").write_text(config)
+    process = subprocess.Popen([PROGRAM, "web", "--config", str(tmp_path / "web.toml")])
+    try:
+        pidfile = tmp_path / "data" / "postgres" / "postmaster.pid"
+        deadline = time.monotonic() + 60
+        while not (pidfile.exists() and _listens(pool.web_port)):
+            assert time.monotonic() < deadline, "the web role did not start"
+            time.sleep(0.1)
+    finally:
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(60) == 0
+    assert not pidfile.exists()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_commands_do_not_make_up_a_demo(tmp_path: Path) -> None:
+    """Without --config, in a folder where no demo ever ran: told, and nothing is made."""
+    for arguments in (["miners", "list"], ["reports", "list"], ["reports", "key"]):
+        done = subprocess.run(
+            [PROGRAM, *arguments], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path
+        )
+        assert done.returncode in (1, 2)
+        assert done.stderr.strip().count("\n") == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_report_is_not_published_into_nowhere(tmp_path: Path) -> None:
+    """--out is tried before the report is built."""
+    pool = PoolProcess(tmp_path, "postgresql://nobody@127.0.0.1:9/none")
+    done = pool.command("reports", "build", "--date", "2026-01-01", "--out", "/no/such/folder/r.json")
+    assert done.returncode == 2
+    assert "--out /no/such/folder/r.json" in done.stderr
 
 
 async def test_a_node_on_another_chain_is_one_line(tmp_path: Path) -> None:
