@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from stratum.session import Closed
+from stratum.session import REFUSALS_LIMIT, Closed
 from tests.campaign import extent
 from tests.stratum.fakes import FakeGate, FakeRecorder, Wire, template
 
@@ -113,6 +113,8 @@ class Conversation(RuleBasedStateMachine):
         self.subscribed = self.authorised = False
         self.height = 800_000
         self.shares = 0
+        self.refusals = 0
+        """One more than the limit would end the conversation; that has a test of its own."""
 
     @initialize()
     def first_job(self) -> None:
@@ -136,8 +138,10 @@ class Conversation(RuleBasedStateMachine):
     def subscribe(self) -> None:
         self.call("mining.subscribe", [])
 
+    @precondition(lambda self: self.refusals < REFUSALS_LIMIT - 1)
     @rule()
     def authorize(self) -> None:
+        self.refusals += bool(self.wire.gate.refused)
         self.call("mining.authorize", ["alice.s17"])
         self.authorised = True
 
@@ -185,5 +189,7 @@ class Conversation(RuleBasedStateMachine):
         assert len(set(headers)) == len(headers)
 
 
-Conversation.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+Conversation.TestCase.settings = settings(
+    max_examples=extent(60, 5_000), stateful_step_count=25, deadline=None
+)
 TestConversation = Conversation.TestCase
