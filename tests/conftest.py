@@ -6,6 +6,7 @@ Hypothesis has no deadlines here: how long a thing takes is measured in benchmar
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -20,6 +21,22 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool.database import create_engine, migrate
 from pool.embedded_postgres import EmbeddedPostgres
+
+_skipped: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember what was skipped."""
+    if report.skipped:
+        _skipped.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI everything is installed, so a skipped test there is a missing piece and not a pass."""
+    if _skipped and os.environ.get("CI") and session.exitstatus == pytest.ExitCode.OK:
+        print(f"\nskipped in CI, where nothing may be: {', '.join(_skipped)}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
 
 settings.register_profile("dmpool", deadline=None)
 settings.load_profile("dmpool")

@@ -85,16 +85,16 @@ class FakeNode:
             raise NodeWrongChain("node fake: is on another chain")
 
     async def template(self, long_poll_id: str | None = None) -> Template:
-        raise NotImplementedError
+        raise AssertionError("the ledger does not ask for this")
 
     def tips(self) -> AsyncIterator[str]:
-        raise NotImplementedError
+        raise AssertionError("the ledger does not ask for this")
 
     async def submit(self, block: bytes) -> str | None:
-        raise NotImplementedError
+        raise AssertionError("the ledger does not ask for this")
 
     async def close(self) -> None:
-        raise NotImplementedError
+        raise AssertionError("the ledger does not ask for this")
 
 
 class World:
