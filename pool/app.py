@@ -157,8 +157,7 @@ async def _running(process: Process) -> AsyncIterator[None]:
             )
         if Role.WEB in process.roles:
             tasks.append(_supervise("web", lambda: _web(process)))
-        port = process.settings.stratum.listen.port
-        machines = demo.machines(process.settings.demo_miners, port)
+        machines = demo.machines(process.settings.demo_miners, process.settings.stratum.listen)
         tasks.extend(asyncio.create_task(machine.run()) for machine in machines)
         yield
     finally:

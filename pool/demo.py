@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 from embit import bech32
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from pool.config import Listen
 from pool.register_store import add_miner, list_miners
 from pool.simulate import SimulatedMiner
 from register.licence import Licence
@@ -65,9 +66,10 @@ async def enter_miners(engine: AsyncEngine, rules: Rules, today: dt.date) -> Non
         )
 
 
-def machines(count: int, port: int) -> Sequence[SimulatedMiner]:
-    """Simulated machines, one for each licensee in turn."""
-    url = f"stratum+tcp://127.0.0.1:{port}"
+def machines(count: int, listen: Listen) -> Sequence[SimulatedMiner]:
+    """Simulated machines, one for each licensee in turn, on the pool that listens there."""
+    everywhere = listen.host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+    url = f"stratum+tcp://127.0.0.1:{listen.port}" if everywhere else f"stratum+tcp://{listen}"
     return [
         SimulatedMiner(url, f"{MINERS[n % len(MINERS)].name}.rig{n + 1}", HASHRATE * (1 + n % 3 * 0.25))
         for n in range(count)
