@@ -183,7 +183,7 @@ def _banner(addresses: Addresses, settings: Settings) -> None:
 
 def _reachable(listen: Listen) -> str:
     """An address that a miner in this network can type, also where we listen on all of them."""
-    if listen.host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+    if not listen.everywhere:
         return str(listen)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:

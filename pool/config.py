@@ -58,6 +58,11 @@ class Listen(_Section):
     host: str
     port: int
 
+    @property
+    def everywhere(self) -> bool:
+        """Whether this is every address of the machine."""
+        return self.host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 

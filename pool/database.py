@@ -46,6 +46,11 @@ UNAVAILABLE: tuple[type[Exception], ...] = (
 _REFUSING_CLASSES = ("22", "23", "42")  # bad data, a violated rule, a schema that is not ours
 
 
+def reason_of(error: Exception) -> str:
+    """What a database error says in one line, for a log or a message."""
+    return str(error).split("\n", 1)[0] or type(error).__name__
+
+
 class DatabaseError(Exception):
     """The database cannot be used. The message says what is wrong and what to do."""
 

@@ -68,8 +68,7 @@ async def enter_miners(engine: AsyncEngine, rules: Rules, today: dt.date) -> Non
 
 def machines(count: int, listen: Listen) -> Sequence[SimulatedMiner]:
     """Simulated machines, one for each licensee in turn, on the pool that listens there."""
-    everywhere = listen.host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
-    url = f"stratum+tcp://127.0.0.1:{listen.port}" if everywhere else f"stratum+tcp://{listen}"
+    url = f"stratum+tcp://127.0.0.1:{listen.port}" if listen.everywhere else f"stratum+tcp://{listen}"
     return [
         SimulatedMiner(url, f"{MINERS[n % len(MINERS)].name}.rig{n + 1}", HASHRATE * (1 + n % 3 * 0.25))
         for n in range(count)

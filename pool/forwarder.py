@@ -19,7 +19,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from pool.database import UNAVAILABLE, batch, gateway
+from pool.database import UNAVAILABLE, batch, gateway, reason_of
 from pool.records import encode_batch
 from pool.spool import Spool
 
@@ -145,7 +145,7 @@ class Forwarder:
         if not self.outage:
             log.warning(
                 "forwarder: PostgreSQL does not take batches (%s); shares stay in the spool meanwhile",
-                str(error).split("\n", 1)[0] or type(error).__name__,
+                reason_of(error),
             )
         self.outage = True
 

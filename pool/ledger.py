@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from pool import block_watch
 from pool import ledger_store as store
 from pool.block_watch import BlockWatch, Sighting
-from pool.database import LEDGER_LOCK, UNAVAILABLE, refused
+from pool.database import LEDGER_LOCK, UNAVAILABLE, reason_of, refused
 from pool.intake import LedgerError, LedgerSettings, take_batch
 from pool.ledger_store import Watched
 from pool.node import Node
@@ -73,7 +73,7 @@ class Ledger:
             try:
                 await self._hold_and_work()
             except UNAVAILABLE as error:
-                reason = str(error).split("\n", 1)[0] or type(error).__name__
+                reason = reason_of(error)
                 if refused(error):
                     raise LedgerError(f"ledger stopped, the database refused: {reason}") from error
                 if not self.outage:

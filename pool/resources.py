@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool.bitcoind import Bitcoind
 from pool.config import ConfigError, Settings
-from pool.database import UNAVAILABLE, DatabaseError, create_engine, migrate, refused
+from pool.database import UNAVAILABLE, DatabaseError, create_engine, migrate, reason_of, refused
 from pool.embedded_chain import EmbeddedChain
 from pool.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from pool.node import Node
@@ -104,7 +104,7 @@ async def command_database(settings: Settings) -> AsyncIterator[AsyncEngine]:
         try:
             await migrate(engine)
         except UNAVAILABLE as error:
-            reason = str(error).split("\n", 1)[0] or type(error).__name__
+            reason = reason_of(error)
             raise ConfigError(f"database.url: PostgreSQL cannot be reached: {reason}") from error
         except DatabaseError as error:
             raise ConfigError(str(error)) from error
@@ -157,7 +157,7 @@ async def until_available(call: Callable[[], Awaitable[_Result]]) -> _Result:
         try:
             return await call()
         except UNAVAILABLE as error:
-            reason = str(error).split("\n", 1)[0] or type(error).__name__
+            reason = reason_of(error)
             if refused(error):
                 raise DatabaseError(f"database.url: PostgreSQL refuses: {reason}") from error
             if not waiting:
