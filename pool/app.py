@@ -146,6 +146,7 @@ async def _running(process: Process) -> AsyncIterator[None]:
             gateway, forwarder = await _gateway(process, process.spool)
             process.metrics.on_scrape(partial(_read_forwarder, process.metrics, forwarder))
             tasks.append(_supervise("gateway", gateway.run))
+            tasks.append(_supervise("control", gateway.control.run))
             tasks.append(_supervise("forwarder", forwarder.run))
             tasks.append(_supervise("register", lambda: _follow_register(process, gateway)))
             tasks.append(_supervise("heartbeat", lambda: _beat(process, gateway, forwarder)))
@@ -220,7 +221,7 @@ async def _beat(process: Process, gateway: Gateway, forwarder: Forwarder) -> Non
             connections=len(gateway.server.connections),
             job_height=job.template.height if job else None,
             job_at=gateway.work.job_at,
-            shares_accepted=counts.accepted,
+            shares_accepted=counts.accepted.total(),
             shares_rejected=counts.rejected.total(),
         )
         try:

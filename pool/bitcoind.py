@@ -26,7 +26,15 @@ import msgspec
 import zmq
 import zmq.asyncio
 
-from pool.node import NodeDown, NodeError, NodeSyncing, NodeWrongChain, parse_template
+from pool.node import (
+    NodeDown,
+    NodeError,
+    NodeSyncing,
+    NodeWrongChain,
+    TipHeader,
+    parse_header,
+    parse_template,
+)
 from stratum.job import Template
 
 _CONNECT_SECONDS = 5
@@ -179,6 +187,31 @@ class Bitcoind:
                 return None
             raise
         return int(header["confirmations"])
+
+    async def header(self, block_hash: str) -> TipHeader | None:
+        try:
+            result = await self._call("getblockheader", block_hash)
+        except RpcError as error:
+            if error.code == _NOT_FOUND:
+                return None
+            raise
+        try:
+            return parse_header(result)
+        except NodeError as error:
+            raise NodeError(f"{self.name}: {error}") from None
+
+    async def propose(self, block: bytes) -> str | None:
+        request = {"mode": "proposal", "data": block.hex(), "rules": self._rules}
+        try:
+            verdict = await self._call("getblocktemplate", request, limit=_SUBMIT)
+        except RpcError as error:
+            if error.code == _BAD_BLOCK:
+                return error.message
+            raise
+        return None if verdict is None else str(verdict)
+
+    async def prefer(self, block_hash: str) -> None:
+        await self._call("preciousblock", block_hash)
 
     async def height(self) -> int:
         return int(await self._call("getblockcount"))

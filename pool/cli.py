@@ -21,7 +21,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from pool import app as application
-from pool import cli_miners, cli_reports, preflight
+from pool import cli_front, cli_miners, cli_reports, preflight
 from pool.cli_options import ConfigOption, complain, console
 from pool.config import ConfigError, Listen, Settings, load
 from pool.preflight import ALL_ROLES, Addresses, Role
@@ -36,6 +36,7 @@ cli = typer.Typer(
 )
 cli.add_typer(cli_miners.cli, name="miners")
 cli.add_typer(cli_reports.cli, name="reports")
+cli.add_typer(cli_front.cli, name="front")
 
 
 def main() -> None:

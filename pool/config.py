@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    IPvAnyNetwork,
     SecretStr,
     ValidationError,
     field_validator,
@@ -31,8 +33,10 @@ from pydantic_settings import (
 
 from register.address import InvalidAddress, script_for
 from register.identity import InvalidIdentity, Kind, identify
+from stratum.device_class import TABLE, DeviceClass, DeviceClasses
 from stratum.difficulty import exponent_at_most
 from stratum.job import TAG_LIMIT
+from stratum.limits import ServerLimits
 from stratum.vardiff import DifficultyPolicy
 
 Chain = Literal["main", "testnet4", "signet", "regtest"]
@@ -149,10 +153,46 @@ class NodeSection(_Section):
         return value
 
 
+class TlsSection(_Section):
+    """Stratum over TLS, on a port of its own."""
+
+    listen: Annotated[Listen, NoDecode] = Listen(host="0.0.0.0", port=3334)  # noqa: S104 - as the plain one
+    certificate: Path
+    """The chain, PEM; read again when it changes."""
+    key: Path
+
+    _parse_listen = field_validator("listen", mode="before")(_listen)
+
+
+class DeviceClassSection(_Section):
+    """Another start and floor for one device class."""
+
+    start_difficulty: float | None = Field(default=None, gt=0, le=2**40)
+    min_difficulty: float | None = Field(default=None, gt=0, le=2**40)
+
+
 class StratumSection(_Section):
     """The miners' front."""
 
     listen: Annotated[Listen, NoDecode] = Listen(host="0.0.0.0", port=3333)  # noqa: S104 - miners come from outside
+    tls: TlsSection | None = None
+    proxies: tuple[IPvAnyNetwork, ...] = ()
+    """Load balancers that may say with a PROXY header for whom they connect."""
+    connections: int | None = Field(default=None, ge=1)
+    """In all; none: what the limit of open files allows."""
+    connections_per_address: int = Field(default=60_000, ge=1)
+    connections_per_account: int = Field(default=200_000, ge=1)
+    accept_per_second: float = Field(default=2000, gt=0)
+    """Connections that are let in; in a storm the rest waits in line."""
+    rented_hashrate: Literal["refuse", "accept"] = "refuse"
+    """NiceHash and its like: devices that nobody registered (O-07)."""
+    empty_block_first: bool = True
+    """Send a job without transactions when a new block is known before the node's full template."""
+    ask_version: bool = False
+    """Ask each miner for its software's version (client.get_version)."""
+    public_host: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$")
+    """The name by which miners know this gateway; a drain can send them to another name of its domain."""
+    device_classes: dict[str, DeviceClassSection] = {}
     start_difficulty: float = Field(default=16384, gt=0, le=2**40)
     min_difficulty: float | None = Field(default=None, gt=0, le=2**40)
     """Unless given: the start difficulty / 16, and at least 1 when that one is at least 1."""
@@ -183,6 +223,32 @@ class StratumSection(_Section):
             )
         return self
 
+    @field_validator("device_classes")
+    @classmethod
+    def _known_classes(cls, value: dict[str, DeviceClassSection]) -> dict[str, DeviceClassSection]:
+        names = [device.name for device in TABLE]
+        for name in value:
+            if name not in names:
+                raise ValueError(f"{name!r} is no device class; there are {', '.join(names)}")
+        return value
+
+    @property
+    def devices(self) -> DeviceClasses:
+        """The table of device classes with the changes made here."""
+        table = tuple(_changed(device, self.device_classes.get(device.name)) for device in TABLE)
+        return DeviceClasses(table, self.rented_hashrate)
+
+    @property
+    def limits(self) -> ServerLimits:
+        """What the server takes."""
+        return ServerLimits(
+            connections=self.connections,
+            connections_per_address=self.connections_per_address,
+            connections_per_account=self.connections_per_account,
+            accept_per_second=self.accept_per_second,
+            proxies=self.proxies,
+        )
+
     @property
     def policy(self) -> DifficultyPolicy:
         """The same as powers of two, rounded down."""
@@ -194,6 +260,17 @@ class StratumSection(_Section):
             maximum=exponent_at_most(self.max_difficulty),
             shares_per_minute=self.shares_per_minute,
         )
+
+
+def _changed(device: DeviceClass, section: DeviceClassSection | None) -> DeviceClass:
+    if section is None:
+        return device
+    start, floor = section.start_difficulty, section.min_difficulty
+    return replace(
+        device,
+        start=device.start if start is None else exponent_at_most(start),
+        floor=device.floor if floor is None else exponent_at_most(floor),
+    )
 
 
 class DatabaseSection(_Section):

@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import hashlib
 import logging
 import re
 import time
@@ -30,20 +29,16 @@ from typing import Any, TextIO, TypeVar
 
 import pbk
 
-from pool.node import UNDECODABLE, NodeDown, NodeError
+from pool.empty_template import COINBASE_ONLY_COMMITMENT, subsidy
+from pool.node import UNDECODABLE, NodeDown, NodeError, TipHeader
 from stratum.job import Template
 
 _T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
-_FIRST_SUBSIDY = 50 * 100_000_000
-_HALVING_BLOCKS = 150
 _MEDIAN_BLOCKS = 11
 _VERSION = 0x2000_0000
-
-_COMMITMENT_SCRIPT = b"\x6a\x24\xaa\x21\xa9\xed" + hashlib.sha256(hashlib.sha256(bytes(64)).digest()).digest()
-"""BIP141 for a block with only a coinbase: witness root and reserved value are 32 zero bytes each."""
 
 _WORDS = {
     pbk.BlockValidationResult.CACHED_INVALID: "duplicate-invalid",
@@ -110,6 +105,16 @@ class EmbeddedChain:
 
     async def confirmations(self, block_hash: str) -> int | None:
         return await self._run(lambda: self._confirmations(block_hash))
+
+    async def header(self, block_hash: str) -> TipHeader | None:
+        return await self._run(lambda: self._header(block_hash))
+
+    async def propose(self, block: bytes) -> str | None:
+        """No objection: the kernel's interface judges whole blocks only."""
+        return None
+
+    async def prefer(self, block_hash: str) -> None:
+        """Nothing to do: all blocks come from this pool."""
 
     async def height(self) -> int:
         return await self._run(lambda: int(self._opened().chain.height))
@@ -203,26 +208,21 @@ class EmbeddedChain:
         chain = self._opened().chain
         height = chain.height
         tip = chain.block_tree_entries[height]
-        newest = range(max(0, height - _MEDIAN_BLOCKS + 1), height + 1)
-        times = sorted(
-            int(chain.block_tree_entries[one].block_header.timestamp.timestamp()) for one in newest
-        )
-        min_time = times[len(times) // 2] + 1
+        min_time = _median_time(chain, height) + 1
         bits = int(tip.block_header.bits)  # regtest never retargets
-        subsidy = _FIRST_SUBSIDY >> ((height + 1) // _HALVING_BLOCKS)
         return Template(
             height=height + 1,
             version=_VERSION,
             previous_block=bytes(tip.block_hash),
             bits=bits,
             target=min(self._target, _expand(bits)),
-            coinbase_value=subsidy,
+            coinbase_value=subsidy("regtest", height + 1),
             fees=0,
             current_time=max(int(time.time()), min_time),
             min_time=min_time,
             transactions=(),
             txids=b"",
-            witness_commitment=_COMMITMENT_SCRIPT,
+            witness_commitment=COINBASE_ONLY_COMMITMENT,
             long_poll_id=str(tip.block_hash),
         )
 
@@ -262,11 +262,24 @@ class EmbeddedChain:
             raise NodeError(f"{self.name} failed inside: is the disk of {self._directory} full?")
         return self._words.get(block_hash) or _WORDS.get(result, "rejected")
 
+    def _header(self, block_hash: str) -> TipHeader | None:
+        kernel = self._opened()
+        entry = _entry(kernel, block_hash)
+        if entry is None or kernel.chain.block_tree_entries[entry.height] != entry:
+            return None
+        header = entry.block_header
+        return TipHeader(
+            block_hash,
+            str(header.prev_hash),
+            int(entry.height),
+            int(header.bits),
+            _median_time(kernel.chain, int(entry.height)),
+        )
+
     def _confirmations(self, block_hash: str) -> int | None:
         kernel = self._opened()
-        try:
-            entry = kernel.manager.block_tree_entries[pbk.BlockHash(bytes.fromhex(block_hash)[::-1])]
-        except KeyError:
+        entry = _entry(kernel, block_hash)
+        if entry is None:
             return None
         height = int(kernel.chain.height)
         if entry.height > height or kernel.chain.block_tree_entries[entry.height] != entry:
@@ -276,6 +289,21 @@ class EmbeddedChain:
 
 def _tip(kernel: _Kernel) -> str:
     return str(kernel.chain.block_tree_entries[kernel.chain.height].block_hash)
+
+
+def _entry(kernel: _Kernel, block_hash: str) -> Any:
+    """The block's place in the tree; None for a block that the chain has never seen."""
+    try:
+        return kernel.manager.block_tree_entries[pbk.BlockHash(bytes.fromhex(block_hash)[::-1])]
+    except KeyError:
+        return None
+
+
+def _median_time(chain: Any, height: int) -> int:
+    """BIP113: the median time of the block of that height and the ten before it."""
+    newest = range(max(0, height - _MEDIAN_BLOCKS + 1), height + 1)
+    times = sorted(int(chain.block_tree_entries[one].block_header.timestamp.timestamp()) for one in newest)
+    return times[len(times) // 2]
 
 
 def _expand(bits: int) -> int:

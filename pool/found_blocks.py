@@ -1,5 +1,9 @@
 """Found blocks: on disk first, then to every node at once, and again until some node has answered (I9).
 
+A node that took the block is told to build on it rather than on a rival of the same height. Then the block is
+looked up until it is in some node's best chain; a node that has lost it gets it once more, and a block that
+is in no chain after a minute is an error in the log and in the metrics.
+
 Each block is one file in `directory`, named by height and hash, that holds the block and its `Found` record.
 Two marks beside it say how far it came: `.answered` when a node gave a verdict, `.spooled` when the record is
 in the spool. At a start, whatever lacks a mark is done again, and recent blocks that the first node to answer
@@ -31,6 +35,14 @@ NO_PARENT = "prev-blk-not-found"
 """A node's verdict (BIP22) on a block whose parent it lacks: it is behind, another may not be."""
 RECENT_BLOCKS = 200
 """How many of the newest blocks are looked up again at a start."""
+LOOK_SECONDS = 5.0
+LOOKS = 12
+"""A block that was sent is looked up so often, so many times."""
+IN_CHAIN, OFF_CHAIN, UNKNOWN, SILENT = "in_chain", "off_chain", "unknown", "silent"
+"""Where a node has a block: in its best chain, beside it, not at all; or it does not say."""
+
+
+def _nobody(_told: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +62,24 @@ class FoundBlocks:
     """Keeps and submits the blocks of one gateway."""
 
     def __init__(
-        self, directory: Path, nodes: Sequence[Node], on_verdict: Callable[[str, str], object]
+        self,
+        directory: Path,
+        nodes: Sequence[Node],
+        on_verdict: Callable[[str, str], object],
+        on_place: Callable[[str], object] = _nobody,
     ) -> None:
-        """`on_verdict(node, verdict)` is called for each answer: "accepted", a reject word, "unreachable"."""
+        """`on_verdict(node, verdict)` is called for each answer: "accepted", a reject word, "unreachable".
+
+        `on_place(place)` is called once for each block that was taken: "in_chain", or where it was last seen.
+        """
         self._directory = directory
         self._nodes = nodes
         self._on_verdict = on_verdict
+        self._on_place = on_place
         self._known: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._afterwards: set[asyncio.Task[None]] = set()
+        """Work on blocks that have been answered: no stop waits for it."""
         directory.mkdir(parents=True, exist_ok=True)
 
     def found(self, block: FoundBlock) -> bool:
@@ -87,9 +109,10 @@ class FoundBlocks:
         """Finish what can be finished soon, then stop; what has no answer yet is tried at the next start."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
-        for task in list(self._tasks):
+        left = [*self._tasks, *self._afterwards]
+        for task in left:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*left, return_exceptions=True)
 
     def _forget(self, names: list[str]) -> None:
         """Files of old blocks that a node has answered and the spool has had: they have done their work."""
@@ -142,6 +165,10 @@ class FoundBlocks:
             verdicts = await asyncio.gather(*(self._submit_to(node, block) for node in self._nodes))
             if all(verdicts) or any(word not in (None, NO_PARENT) for word in verdicts):
                 await asyncio.to_thread(self._mark, block.name, "answered")
+                if "accepted" in verdicts:
+                    willing = (None, NO_PARENT, "accepted")
+                    nodes = [n for n, word in zip(self._nodes, verdicts, strict=True) if word in willing]
+                    self._start(self._follow(block, nodes), self._afterwards)
                 return
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -165,12 +192,60 @@ class FoundBlocks:
             verdict,
         )
         self._on_verdict(node.name, verdict)
+        if verdict == "accepted":
+            self._start(self._prefer(node, block.record.block_hash), self._afterwards)
         return verdict
 
-    def _start(self, work: Coroutine[object, object, None]) -> None:
+    async def _prefer(self, node: Node, block_hash: str) -> None:
+        """Have the node build on our block, should a rival of the same height have come first."""
+        try:
+            await node.prefer(block_hash)
+        except NodeError as error:
+            log.warning("block %s: %s was not told to prefer it: %s", block_hash, node.name, error)
+        except Exception:
+            log.exception("block %s: %s was not told to prefer it", block_hash, node.name)
+
+    async def _follow(self, block: FoundBlock, nodes: Sequence[Node]) -> None:
+        """Look the block up until it is in a best chain; give it again to a node that does not know it."""
+        places: list[str] = []
+        for _ in range(LOOKS):
+            await asyncio.sleep(LOOK_SECONDS)
+            places = [await self._place(node, block.record.block_hash) for node in nodes]
+            if IN_CHAIN in places:
+                log.info("block %s is in the best chain", block.name)
+                self._on_place(IN_CHAIN)
+                return
+            for node, place in zip(nodes, places, strict=True):
+                if place == UNKNOWN:
+                    await self._submit_to(node, block)
+        told = ", ".join(f"{node.name}: {place}" for node, place in zip(nodes, places, strict=True))
+        log.error(
+            "block %s was taken but is in no best chain after %g s: %s",
+            block.name,
+            LOOKS * LOOK_SECONDS,
+            told,
+        )
+        self._on_place(min(places, key=(OFF_CHAIN, UNKNOWN, SILENT).index))
+
+    async def _place(self, node: Node, block_hash: str) -> str:
+        try:
+            confirmations = await node.confirmations(block_hash)
+        except NodeError:
+            return SILENT
+        except Exception:  # a fault in our client must not end the looking
+            log.exception("block %s could not be looked up at %s", block_hash, node.name)
+            return SILENT
+        if confirmations is None:
+            return UNKNOWN
+        return IN_CHAIN if confirmations > 0 else OFF_CHAIN
+
+    def _start(
+        self, work: Coroutine[object, object, None], tasks: set[asyncio.Task[None]] | None = None
+    ) -> None:
+        among = self._tasks if tasks is None else tasks
         task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        among.add(task)
+        task.add_done_callback(among.discard)
 
     def _write(self, block: FoundBlock) -> None:
         path = self._directory / f"{block.name}.json"

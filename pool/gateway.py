@@ -18,8 +18,10 @@ from pathlib import Path
 import msgspec
 
 import native
-from pool.config import Settings
+from pool.config import ConfigError, Settings
+from pool.control import Control
 from pool.found_blocks import FoundBlock, FoundBlocks
+from pool.front_metrics import FrontCollector
 from pool.gatekeeper import RegisterGatekeeper
 from pool.metrics import Metrics
 from pool.node import Node
@@ -29,17 +31,20 @@ from pool.work import Work
 from register.gate import Gate
 from stratum.difficulty import Difficulty
 from stratum.extranonce import ExtranonceSource
-from stratum.interfaces import Submitter, Worker
+from stratum.interfaces import Closed, Refused, Submitter, Worker
 from stratum.job import CoinbaseTerms, Job, JobBook
-from stratum.messages import Reason
 from stratum.server import Server
-from stratum.session import Closed
+from stratum.subscriptions import Subscriptions
+from stratum.tls import BadCertificate, TlsCertificate
 
 log = logging.getLogger(__name__)
 
 FULL = "the spool is full: its disk refuses commits"
 SETTLE_SECONDS = 2.0
 """At a stop, how long the last shares may take to reach the disk before the connections end."""
+
+
+REMIND_SECONDS = 86_400.0
 
 
 class ShareRecorder:
@@ -60,6 +65,7 @@ class ShareRecorder:
         job: Job,
         header: bytes,
         block_hash: bytes,
+        extranonce1: bytes,
         extranonce2: bytes,
     ) -> None:
         """Submit a block at once; its record follows behind its share."""
@@ -75,10 +81,10 @@ class ShareRecorder:
             network_target=template.target.to_bytes(32, "big"),
             reward_sat=template.coinbase_value,
             fees_sat=template.fees,
-            coinbase_txid=native.sha256d(job.coinbase(session.extranonce1, extranonce2))[::-1].hex(),
+            coinbase_txid=native.sha256d(job.coinbase(extranonce1, extranonce2))[::-1].hex(),
             credited=False,
         )
-        block = FoundBlock(record, job.block(header, session.extranonce1, extranonce2))
+        block = FoundBlock(record, job.block(header, extranonce1, extranonce2))
         if self._found_blocks.found(block):
             self._solved = record
             self._blocks_found.inc()
@@ -97,8 +103,8 @@ class ShareRecorder:
         """Spool a share; its answer leaves when it is durable (I1). Raises Closed when the spool is full."""
         if self._spool.full:
             self._record_block(credited=False)
-            raise Closed(FULL)
-        self._counts.accepted += 1
+            raise Closed(FULL, "spool")
+        self._counts.accepted[session.device.name] += 1
         self._counts.work += share_difficulty.work
         self._spool.append(
             Share(now_us, worker.miner_id, worker.name, job.number, share_difficulty.target_bytes, header),
@@ -109,17 +115,29 @@ class ShareRecorder:
             solved_by_this = native.sha256d(header)[::-1].hex() == self._solved.block_hash
             self._record_block(credited=solved_by_this)
 
-    def rejected(self, session: Submitter, worker: Worker | None, reason: Reason, now_us: int) -> None:
-        """Count a refused share, and keep it while there is room."""
-        self._counts.rejected[reason.word] += 1
+    def rejected(self, session: Submitter, refused: Refused) -> None:
+        """Count a refused share, and keep what decides a dispute about it while there is room."""
+        self._counts.rejected[refused.reason.word, session.device.name] += 1
         self._record_block(credited=False)
-        if worker is not None and not self._spool.full:
-            self._spool.append(Reject(now_us, worker.miner_id, worker.name, reason.word))
+        if self._spool.full:
+            return
+        worker, difficulty = refused.worker, refused.share_difficulty
+        self._spool.append(
+            Reject(
+                at_us=refused.now_us,
+                miner_id=worker.miner_id if worker else 0,
+                worker=worker.name if worker else refused.username,
+                reason=refused.reason.word,
+                job=refused.job.number if refused.job else 0,
+                target=difficulty.target_bytes if difficulty else b"",
+                header=refused.header,
+            )
+        )
 
     def queue(self, session: Submitter, answer: bytes) -> None:
         """Keep an answer behind those of shares that wait for the disk; raises Closed when it is full."""
         if self._spool.full:
-            raise Closed(FULL)
+            raise Closed(FULL, "spool")
         self._spool.queue(session, answer)
 
     def recover(self, records: Sequence[Found]) -> None:
@@ -149,6 +167,7 @@ class Gateway:
         gate: Gate,
         metrics: Metrics,
     ) -> None:
+        """Raises ConfigError when the TLS certificate cannot be used."""
         self.settings = settings
         self.metrics = metrics
         self.spool = spool
@@ -158,6 +177,7 @@ class Gateway:
             Path(settings.data_dir) / "blocks",
             nodes,
             lambda node, verdict: metrics.block_verdicts.labels(node, verdict).inc(),
+            lambda place: metrics.block_checks.labels(place).inc(),
         )
         self.recorder = ShareRecorder(spool, self.found_blocks, metrics)
         # Job numbers go on from the clock, so that no job of this run repeats one of an earlier run.
@@ -167,19 +187,36 @@ class Gateway:
             gate=self.gatekeeper,
             recorder=self.recorder,
             policy=settings.stratum.policy,
-            extranonces=ExtranonceSource(number),
+            subscriptions=Subscriptions(ExtranonceSource(number)),
+            devices=settings.stratum.devices,
+            limits=settings.stratum.limits,
+            ask_version=settings.stratum.ask_version,
         )
+        self._certificate = _certificate(settings)
         terms = CoinbaseTerms(script=settings.pool.script, tag=settings.pool.tag.encode())
-        self.work = Work(nodes, self.book, terms, self.server.broadcast, metrics)
+        self.work = Work(
+            nodes,
+            self.book,
+            terms,
+            self.server.broadcast,
+            metrics,
+            settings.pool.chain if settings.stratum.empty_block_first else None,
+        )
+        self.control = Control(self.server, Path(settings.data_dir), settings.stratum.public_host)
         metrics.on_scrape(self._read_gauges)
+        metrics.registry.register(FrontCollector(self.server, self._certificate))
 
     async def run(self) -> None:
         """Serve until cancelled; then end the connections and make durable what was accepted."""
         self.recorder.recover(self.found_blocks.recover())
-        listen = self.settings.stratum.listen
+        listen, tls = self.settings.stratum.listen, self.settings.stratum.tls
         try:
             await self.server.listen(listen.host, listen.port)
-            await self.work.run()
+            if tls is not None:
+                await self.server.listen(tls.listen.host, tls.listen.port, tls=self._certificate)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.work.run())
+                tasks.create_task(self._remind())
         finally:
             self.server.stop_listening()
             with suppress(TimeoutError):
@@ -188,7 +225,22 @@ class Gateway:
             await self.server.close()
             await self.found_blocks.close()
 
+    async def _remind(self) -> None:
+        """Machines stay connected for weeks: what an account should be told is told each day."""
+        while True:
+            await asyncio.sleep(REMIND_SECONDS)
+            await self.server.remind()
+
     def _read_gauges(self) -> None:
-        self.metrics.connections.set(len(self.server.connections))
         self.metrics.spool_depth.set(self.spool.depth)
         self.metrics.spool_failing.set(self.spool.failing)
+
+
+def _certificate(settings: Settings) -> TlsCertificate | None:
+    tls = settings.stratum.tls
+    if tls is None:
+        return None
+    try:
+        return TlsCertificate(tls.certificate, tls.key)
+    except BadCertificate as error:
+        raise ConfigError(f"stratum.tls: {error}; give a chain and its key, both PEM") from None

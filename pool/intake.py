@@ -83,6 +83,8 @@ def sort_records(records: Iterable[Record], day_of: DayOf) -> Sorted:
         if isinstance(record, Share):
             run.append(record)
         elif isinstance(record, Reject):
+            if record.miner_id == 0:
+                continue  # nobody's; the batch keeps it
             day = day_of(record.at_us)
             rejects[store.RejectKey(record.miner_id, record.worker, day, record.reason)] += 1
         else:

@@ -26,6 +26,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from pool.config import Listen
+from stratum.device_class import UNKNOWN
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -36,11 +37,12 @@ FAST = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 class GatewayCounts:
     """What the share path counts."""
 
-    accepted: int = 0
+    accepted: Counts[str] = field(default_factory=Counts)
+    """By device class."""
     work: int = 0
     """Expected hashes of the accepted shares."""
-    rejected: Counts[str] = field(default_factory=Counts)
-    """By the word of the reason."""
+    rejected: Counts[tuple[str, str]] = field(default_factory=Counts)
+    """By the word of the reason and device class."""
     refused_authorisations: Counts[str] = field(default_factory=Counts)
     batches: int = 0
     """Batches that PostgreSQL has taken."""
@@ -56,7 +58,6 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self.gateway = GatewayCounts()
-        self.connections = self._gauge("dmpool_stratum_connections", "Open Stratum connections.")
         self.job_age = self._gauge("dmpool_job_age_seconds", "Seconds since the newest job was sent.")
         self.job_height = self._gauge("dmpool_job_height", "Block height of the newest job.")
         self.jobs = self._counter("dmpool_jobs", "Jobs sent, by whether they replaced older work.", "clean")
@@ -65,6 +66,14 @@ class Metrics:
         )
         self.broadcast_seconds = self._histogram(
             "dmpool_job_broadcast_seconds", "From the first signal of a new block to the last socket write."
+        )
+        self.full_job_seconds = self._histogram(
+            "dmpool_full_job_broadcast_seconds",
+            "From the first signal of a new block to the last socket write of its first full job.",
+        )
+        self.empty_jobs = self._counter("dmpool_empty_jobs", "Jobs without transactions, sent ahead.")
+        self.proposal_ok = self._gauge(
+            "dmpool_job_proposal_ok", "1 when the node would take a block of the pool's jobs (BIP23).", "node"
         )
         self.node_up = self._gauge("dmpool_node_up", "1 when the node last answered, else 0.", "node")
         self.spool_depth = self._gauge("dmpool_spool_depth", "Spool rows that PostgreSQL has not confirmed.")
@@ -77,6 +86,9 @@ class Metrics:
         self.blocks_found = self._counter("dmpool_blocks_found", "Blocks found by this gateway.")
         self.block_verdicts = self._counter(
             "dmpool_block_submissions", "Answers of nodes to submitted blocks.", "node", "verdict"
+        )
+        self.block_checks = self._counter(
+            "dmpool_block_checks", "Own blocks looked up after they were sent, by where they were.", "place"
         )
         self.ledger_active = self._gauge("dmpool_ledger_active", "1 when this process is the active ledger.")
         self.ledger_waiting = self._gauge(
@@ -114,10 +126,13 @@ class _ShareCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The series of this scrape."""
-        shares = CounterMetricFamily("dmpool_shares", "Shares judged, by verdict.", labels=["verdict"])
-        shares.add_metric(["accepted"], self._counts.accepted)
-        for reason, count in list(self._counts.rejected.items()):
-            shares.add_metric([reason], count)
+        shares = CounterMetricFamily(
+            "dmpool_shares", "Shares judged, by verdict and device class.", labels=["verdict", "device_class"]
+        )
+        for device, count in list(self._counts.accepted.items()) or [(UNKNOWN.name, 0)]:
+            shares.add_metric(["accepted", device], count)
+        for (reason, device), count in list(self._counts.rejected.items()):
+            shares.add_metric([reason, device], count)
         yield shares
         yield CounterMetricFamily(
             "dmpool_work_hashes", "Expected hashes of the accepted shares.", value=float(self._counts.work)

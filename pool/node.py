@@ -12,6 +12,7 @@ Sources: BIP22 and BIP23 (getblocktemplate, submitblock), BIP9 (rules), BIP145 (
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
 import msgspec
@@ -23,6 +24,8 @@ UNDERSTOOD_RULES = frozenset({"segwit", "signet"})
 
 UNDECODABLE = "Block decode failed"
 """The reject word for bytes that are no block at all, as Bitcoin Core says it."""
+NO_VERDICT = "inconclusive"
+"""How the word on a proposal begins that the node could not judge, its tip being another one (BIP23)."""
 
 
 class NodeError(Exception):
@@ -39,6 +42,18 @@ class NodeSyncing(NodeError):
 
 class NodeWrongChain(NodeError):
     """The node is on another chain than the pool is configured for."""
+
+
+@dataclass(frozen=True, slots=True)
+class TipHeader:
+    """What a node says of a block in its best chain. Hashes are display hex."""
+
+    block_hash: str
+    previous: str
+    height: int
+    bits: int
+    median_time: int
+    """Median of the times of this block and the ten before it: the next block must be later (BIP113)."""
 
 
 class Node(Protocol):
@@ -83,6 +98,24 @@ class Node(Protocol):
 
     async def confirmations(self, block_hash: str) -> int | None:
         """1 for the best block and more below it, -1 off the main chain, None unknown. Raises NodeError."""
+        ...
+
+    async def header(self, block_hash: str) -> TipHeader | None:
+        """What a block of the best chain says of itself; None for any other block. Raises NodeError."""
+        ...
+
+    async def propose(self, block: bytes) -> str | None:
+        """What the node would object to in a block without proof of work (BIP23); None when to nothing.
+
+        A word that starts with `NO_VERDICT` is no verdict. Raises NodeError.
+        """
+        ...
+
+    async def prefer(self, block_hash: str) -> None:
+        """Treat a block that the node has as if it had come before others of the same work.
+
+        A node builds on the block it saw first; a pool wants to build on its own. Raises NodeError.
+        """
         ...
 
     async def height(self) -> int:
@@ -148,6 +181,30 @@ def parse_template(result: Mapping[str, Any]) -> Template:
         witness_commitment=_hex("default_witness_commitment", raw.default_witness_commitment),
         long_poll_id=raw.longpollid,
     )
+
+
+class _Header(msgspec.Struct):
+    hash: str
+    confirmations: int
+    height: _Count
+    bits: str
+    mediantime: _Count
+    previousblockhash: str = ""
+
+
+def parse_header(result: Mapping[str, Any]) -> TipHeader | None:
+    """The result of `getblockheader`; None when the block is not in the best chain.
+
+    Raises NodeError that names the field at fault.
+    """
+    try:
+        raw = msgspec.convert(result, _Header)
+        bits = int.from_bytes(bytes.fromhex(raw.bits), "big")
+    except (ValueError, msgspec.ValidationError) as error:
+        raise NodeError(f"unusable block header: {error}; is the node a current one?") from None
+    if raw.confirmations < 1:
+        return None
+    return TipHeader(raw.hash, raw.previousblockhash, raw.height, bits, raw.mediantime)
 
 
 def _hex(field: str, text: str, size: int | None = None) -> bytes:

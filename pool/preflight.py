@@ -37,6 +37,7 @@ class Addresses:
     """Where a running process can be reached, for the banner."""
 
     stratum: Listen | None
+    stratum_tls: Listen | None
     web: Listen | None
     metrics: Listen
 
@@ -45,6 +46,7 @@ def addresses_of(settings: Settings, roles: frozenset[Role]) -> Addresses:
     """What a process with these roles binds."""
     return Addresses(
         stratum=settings.stratum.listen if Role.GATEWAY in roles else None,
+        stratum_tls=settings.stratum.tls.listen if settings.stratum.tls and Role.GATEWAY in roles else None,
         web=settings.web.listen if Role.WEB in roles else None,
         metrics=settings.metrics.listen,
     )
@@ -55,6 +57,7 @@ def require_free(addresses: Addresses) -> None:
     chosen: dict[int, str] = {}
     for key, listen in (
         ("stratum.listen", addresses.stratum),
+        ("stratum.tls.listen", addresses.stratum_tls),
         ("web.listen", addresses.web),
         ("metrics.listen", addresses.metrics),
     ):

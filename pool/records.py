@@ -26,13 +26,20 @@ class Share(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
 
 
 class Reject(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
-    """A refused share of a known worker. Not acknowledged, so not under invariant I1."""
+    """A refused share, with what a dispute about it needs. Not acknowledged, so not under invariant I1."""
 
     at_us: int
     miner_id: int
+    """0 when the worker was not authorised; `worker` is then the whole name as it was sent."""
     worker: str
     reason: str
     """The word of `stratum.messages.Reason`."""
+    job: int = 0
+    """0 when the share named no job that was known; likewise without the rest."""
+    target: bytes = b""
+    """32 bytes, big-endian: what the share was judged by."""
+    header: bytes = b""
+    """The 80 bytes that were hashed; empty when the fields did not make a header."""
 
 
 class Found(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):

@@ -2,8 +2,11 @@
 
 Templates come from the first node in the configured order that answers. A new block is heard from the ZMQ of
 any node, from the long poll of the node in use, and from a poll of the tip twice a second; whichever speaks
-first wins. A job is repeated, not clean, at least every JOB_SECONDS, so that no firmware thinks the pool dead
-(peers: Q-07, Q-25). With no node able to give work the pool waits, says which node and why, and recovers.
+first wins. Where the node takes its time to choose transactions, miners get a job without any meanwhile.
+
+A job is repeated, not clean, at least every JOB_SECONDS, so that no firmware thinks the pool dead (peers:
+Q-07, Q-25); with no node able to give work the last one is repeated for a while, the pool says which node
+failed and why, and recovers. Miners are not sent back to an older tip while a node is just slow to hear.
 """
 
 from __future__ import annotations
@@ -14,20 +17,43 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 
+from pool.empty_template import empty_template
 from pool.metrics import Metrics
-from pool.node import Node, NodeError
+from pool.node import Node, NodeError, TipHeader
+from pool.proposals import ProposalCheck
 from stratum.job import CoinbaseTerms, Job, JobBook, Template
 
 log = logging.getLogger(__name__)
 
 JOB_SECONDS = 25.0
-"""A job at least this often."""
+"""A fresh template becomes a job at least this often."""
+REPEAT_SECONDS = 28.0
+"""The newest job is repeated when no fresh template has come by then."""
+GIVE_UP_SECONDS = 300.0
+"""Nothing is repeated when no node has spoken for the job's tip for so long: better a miner's backup pool."""
+EMPTY_AFTER_SECONDS = 0.05
+"""How long the full template of a new tip may take before an empty job goes ahead."""
+HEADER_SECONDS = 1.0
+"""A header that takes longer is not waited for."""
+HOLD_SECONDS = 15.0
+"""So long after a new tip, nodes that do not know it yet cannot draw the miners back."""
 POLL_SECONDS = 0.5
 RETRY_SECONDS = 1.0
 LISTEN_AGAIN_SECONDS = 60.0
 BENCH_SECONDS = 5.0
 """A node that failed is not asked for work again for this long while another can give it."""
+SIGNALS_KEPT = 16
+
+
+@dataclass(slots=True)
+class _Signal:
+    """A tip that was heard of."""
+
+    at: float
+    asked: set[str] = field(default_factory=set)
+    """Nodes whose header of it was asked for."""
 
 
 class Work:
@@ -40,22 +66,34 @@ class Work:
         terms: CoinbaseTerms,
         broadcast: Callable[[Job, bool], None],
         metrics: Metrics,
+        empty_blocks_on: str | None = None,
     ) -> None:
+        """`empty_blocks_on` is the chain by whose rules empty jobs go ahead of full ones; None: none do."""
         self._nodes = nodes
         self._book = book
         self._terms = terms
         self._broadcast = broadcast
         self._metrics = metrics
+        self._empty_blocks_on = empty_blocks_on
+        self._proposals = ProposalCheck(nodes, metrics)
         self._checked: set[str] = set()
         """Nodes whose chain was looked at since they last failed."""
         self._failed_at: dict[str, float] = {}
         self._fault: dict[str, str] = {}
         self._active: Node = nodes[0]
         self._signal = asyncio.Event()
-        self._signalled_at: float | None = None
+        self._signals: dict[str, _Signal] = {}
+        """The tips heard of that have no full job yet, oldest first."""
         self._seen = ""
         """Long-poll id of the newest template, whether it became a job or not."""
+        self._is_empty = False
+        """Whether the newest job was made from a header alone."""
         self._job_at = 0.0
+        self._template_at = 0.0
+        """When the newest job was sent, and the newest that was no repetition."""
+        self._tip_at = 0.0
+        self._confirmed_at = 0.0
+        """When a node last said that the newest job is on its tip."""
         self.job_at: dt.datetime | None = None
         """When the newest job was sent."""
         metrics.on_scrape(self._read_age)
@@ -64,27 +102,30 @@ class Work:
         """Run until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._refresh())
-            tasks.create_task(self._poll())
+            tasks.create_task(self._poll(tasks))
             tasks.create_task(self._long_poll())
+            tasks.create_task(self._repeat())
+            tasks.create_task(self._proposals.run())
             for node in self._nodes:
-                tasks.create_task(self._listen(node))
+                tasks.create_task(self._listen(node, tasks))
 
     async def _refresh(self) -> None:
         while True:
             self._signal.clear()
             template = await self._template()
-            if template is None:
-                await asyncio.sleep(RETRY_SECONDS)
+            if template is None or not self._accept(template):
+                await self._signalled(RETRY_SECONDS)
                 continue
-            if not self._accept(template):
-                await asyncio.sleep(RETRY_SECONDS)
-                continue
-            due = self._job_at + JOB_SECONDS - time.monotonic()
+            due = self._template_at + JOB_SECONDS - time.monotonic()
             if self._active is not self._nodes[0]:
                 due = min(due, BENCH_SECONDS)  # the first of the list may be back
-            with suppress(TimeoutError):
-                async with asyncio.timeout(max(due, 0.05)):  # wait_for of 3.11 may swallow a cancellation
-                    await self._signal.wait()
+            await self._signalled(max(due, 0.05))
+
+    async def _signalled(self, seconds: float) -> None:
+        """Wait for a signal, but not longer."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):  # wait_for of 3.11 may swallow a cancellation
+                await self._signal.wait()
 
     def _accept(self, template: Template) -> bool:
         """Make the template a job, unless it brings nothing new and the last job is young.
@@ -92,26 +133,56 @@ class Work:
         False when it cannot be a job: the miners stay with the one that they have.
         """
         self._seen = template.long_poll_id
+        self._confirmed_at = now = time.monotonic()
         current = self._book.current
-        now = time.monotonic()
         new_tip = current is None or current.template.previous_block != template.previous_block
-        if not new_tip and now - self._job_at < JOB_SECONDS and not _gains(current, template):
+        if new_tip and current is not None:
+            self._note(_parent(template))
+        due = new_tip or self._is_empty or now - self._template_at >= JOB_SECONDS
+        if not due and not _gains(current, template):
             return True
+        return self._send(template, empty=False)
+
+    def _send(self, template: Template, *, empty: bool) -> bool:
         try:
             job, clean = self._book.add(template, self._terms)
         except (ValueError, OverflowError) as error:
             log.error("the template of height %d cannot be a job: %s", template.height, error)
             return False
-        self._job_at = now
+        followed_empty, self._is_empty = self._is_empty and not clean, empty
+        self._sent(job, clean)
+        self._template_at = self._job_at
+        if clean:
+            self._tip_at = self._job_at
+        signal = self._signals.get(_parent(template))
+        if signal is not None and clean:
+            self._metrics.broadcast_seconds.observe(time.monotonic() - signal.at)
+            log.debug("new work at height %d", template.height)
+        if signal is not None and not empty and (clean or followed_empty):
+            self._metrics.full_job_seconds.observe(time.monotonic() - signal.at)
+        if empty:
+            self._metrics.empty_jobs.inc()
+        else:
+            self._signals.pop(_parent(template), None)
+            self._proposals.offer(job, self._terms.script)
+        return True
+
+    def _sent(self, job: Job, clean: bool) -> None:
+        self._job_at = time.monotonic()
         self.job_at = dt.datetime.now(dt.UTC)
         self._broadcast(job, clean)
         self._metrics.jobs.labels(str(clean).lower()).inc()
-        self._metrics.job_height.set(template.height)
-        if clean and self._signalled_at is not None:
-            self._metrics.broadcast_seconds.observe(time.monotonic() - self._signalled_at)
-            log.debug("new work at height %d", template.height)
-        self._signalled_at = None
-        return True
+        self._metrics.job_height.set(job.template.height)
+
+    async def _repeat(self) -> None:
+        """Keep the miners when templates fail to come, as long as the job may still be the right one."""
+        while True:
+            await asyncio.sleep(min(POLL_SECONDS, REPEAT_SECONDS))
+            now = time.monotonic()
+            current = self._book.current
+            due = now - self._job_at >= REPEAT_SECONDS and now - self._confirmed_at < GIVE_UP_SECONDS
+            if current is not None and due:
+                self._sent(self._book.fresh(current.number), False)
 
     async def _template(self) -> Template | None:
         """A template of the first node that can give one at the height we are; None when none can at all."""
@@ -127,16 +198,20 @@ class Work:
                 self._node_failed(node, error)
                 continue
             self._metrics.template_seconds.labels(node.name).observe(time.perf_counter() - started)
-            current = self._book.current
-            if current is not None and template.height < current.template.height:
+            if self._is_behind(template):
                 behind = behind or (node, template)  # back from a failure, it may lack the newest blocks
                 continue
             self._node_works(node)
             return template
-        if behind is None:
+        if behind is None or time.monotonic() - self._tip_at < HOLD_SECONDS:
             return None
         self._node_works(behind[0])
+        log.warning("work goes back to height %d: no node knows a later tip", behind[1].height)
         return behind[1]
+
+    def _is_behind(self, template: Template) -> bool:
+        current = self._book.current
+        return current is not None and template.height < current.template.height
 
     def _candidates(self) -> list[Node]:
         now = time.monotonic()
@@ -165,19 +240,20 @@ class Work:
             log.warning("work now comes from node %s", node.name)
             self._active = node
 
-    async def _poll(self) -> None:
+    async def _poll(self, tasks: asyncio.TaskGroup) -> None:
         while True:
             await asyncio.sleep(POLL_SECONDS)
+            node = self._active
             try:
-                self._heard(await self._active.tip())
+                self._heard(node, await node.tip(), tasks)
             except NodeError as error:
-                self._node_failed(self._active, error)
+                self._node_failed(node, error)
                 self._signal.set()
 
     async def _long_poll(self) -> None:
         while True:
-            current, seen = self._book.current, self._seen
-            if current is None:
+            seen = self._seen
+            if self._book.current is None:
                 await asyncio.sleep(POLL_SECONDS)
                 continue
             node = self._active
@@ -186,35 +262,72 @@ class Work:
             except NodeError:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            newest = self._book.current or current
-            if node is self._active and (newest is current or newest.template.height <= template.height):
-                if template.previous_block != newest.template.previous_block:
-                    self._signalled_at = self._signalled_at or time.monotonic()
-                self._accept(template)
+            if node is self._active:
+                if self._is_behind(template):
+                    self._signal.set()  # late, or the chain went back: whoever asks all nodes will see
+                else:
+                    self._accept(template)
             if self._seen == seen:
                 await asyncio.sleep(RETRY_SECONDS)  # the node does not wait, or has nothing for us
 
-    async def _listen(self, node: Node) -> None:
+    async def _listen(self, node: Node, tasks: asyncio.TaskGroup) -> None:
         while True:
             try:
                 async for block_hash in node.tips():
-                    self._heard(block_hash)
+                    self._heard(node, block_hash, tasks)
             except NodeError as error:
                 log.error("%s; new blocks of this node are heard by polling", error)
                 await asyncio.sleep(LISTEN_AGAIN_SECONDS)
             else:
                 return
 
-    def _heard(self, block_hash: str) -> None:
+    def _heard(self, node: Node, tip: str, tasks: asyncio.TaskGroup) -> None:
         current = self._book.current
-        if current is None or current.template.previous_block[::-1].hex() != block_hash:
-            if self._signalled_at is None:
-                self._signalled_at = time.monotonic()
+        if current is None:
             self._signal.set()
+            return
+        if _parent(current.template) == tip:
+            if node is self._active:
+                self._confirmed_at = time.monotonic()
+            return
+        signal = self._note(tip)
+        if self._empty_blocks_on is not None and node.name not in signal.asked:
+            signal.asked.add(node.name)
+            # Before the signal: the node should get this small question ahead of the one for a template.
+            tasks.create_task(self._send_empty(self._empty_blocks_on, node, tip))
+        self._signal.set()
+
+    def _note(self, tip: str) -> _Signal:
+        signal = self._signals.setdefault(tip, _Signal(time.monotonic()))
+        while len(self._signals) > SIGNALS_KEPT:
+            del self._signals[next(iter(self._signals))]
+        return signal
+
+    async def _send_empty(self, chain: str, node: Node, tip: str) -> None:
+        """An empty job on a tip that `node` told of, unless the full template is quicker."""
+        heard = time.monotonic()
+        header: TipHeader | None = None
+        try:
+            async with asyncio.timeout(HEADER_SECONDS):
+                header = await node.header(tip)
+        except (NodeError, TimeoutError) as error:
+            log.debug("no empty job on %s: %s", tip, error or "the header took too long")
+        await asyncio.sleep(heard + EMPTY_AFTER_SECONDS - time.monotonic())
+        current = self._book.current
+        if header is None or current is None:
+            return
+        template = empty_template(chain, header, current.template, int(time.time()))
+        if template is not None:
+            self._send(template, empty=True)
 
     def _read_age(self) -> None:
         if self._job_at:
             self._metrics.job_age.set(time.monotonic() - self._job_at)
+
+
+def _parent(template: Template) -> str:
+    """The tip that the template builds on, in display hex."""
+    return template.previous_block[::-1].hex()
 
 
 def _gains(current: Job | None, template: Template) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from register.licence import Licence
 from register.miner import Miner
 from register.rules import Rules
 
@@ -40,6 +41,7 @@ class Admission:
     worker: str
     valid_from_us: int
     valid_until_us: int
+    licence: Licence
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,4 +88,4 @@ class Gate:
                 f"licence {licence.number} of account {account} ended with {licence.valid_to}",
                 RefusalKind.ENDED,
             )
-        return Admission(miner.id, account, worker, start_us, end_us)
+        return Admission(miner.id, account, worker, start_us, end_us, licence)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from stratum.device_class import DeviceClass
 from stratum.difficulty import Difficulty
 from stratum.job import Job
 from stratum.messages import Reason
@@ -25,6 +26,8 @@ class Worker:
     valid_until_us: int
     refusal: str = ""
     """Why its shares are refused, once it was asked; asked anew when the gatekeeper knows better."""
+    notice: str = ""
+    """What the miner should be told, a licence that ends soon, say."""
 
 
 class Gatekeeper(Protocol):
@@ -41,11 +44,35 @@ class Gatekeeper(Protocol):
 class Submitter(Protocol):
     """What a recorder needs of the session that a share came from."""
 
-    extranonce1: bytes
+    device: DeviceClass
 
     def acknowledge(self, answer: bytes) -> None:
         """The answer may leave now: its share is durable, or it queued behind one that is."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A share that was refused, with what a dispute about it needs."""
+
+    username: str
+    """As it was sent, cut to a sane length."""
+    worker: Worker | None
+    reason: Reason
+    now_us: int
+    job: Job | None = None
+    """None when the share named none that we know; likewise the rest."""
+    share_difficulty: Difficulty | None = None
+    header: bytes = b""
+
+
+class Closed(Exception):
+    """The session is over; the connection is to be closed once what was written has left."""
+
+    def __init__(self, text: str, kind: str = "malformed") -> None:
+        super().__init__(text)
+        self.kind = kind
+        """"malformed", "refused" (both the miner's doing) or "spool" (ours)."""
 
 
 class Recorder(Protocol):
@@ -58,6 +85,7 @@ class Recorder(Protocol):
         job: Job,
         header: bytes,
         block_hash: bytes,
+        extranonce1: bytes,
         extranonce2: bytes,
     ) -> None:
         """A block. Called before any other verdict on the share (I9)."""
@@ -76,7 +104,7 @@ class Recorder(Protocol):
         """A share to credit. Calls `session.acknowledge(answer)` when, and only when, it is durable (I1)."""
         ...
 
-    def rejected(self, session: Submitter, worker: Worker | None, reason: Reason, now_us: int) -> None:
+    def rejected(self, session: Submitter, refused: Refused) -> None:
         """A share that was refused."""
         ...
 

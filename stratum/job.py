@@ -17,6 +17,7 @@ from bitcoin.core.script import CScript
 from bitcoin.core.serialize import VarIntSerializer
 
 import native
+from stratum.difficulty import network_exponent
 
 EXTRANONCE1_SIZE = 4
 EXTRANONCE2_SIZE = 8
@@ -24,8 +25,12 @@ COINBASE_LIMIT = 250
 TAG_LIMIT = 40
 NTIME_AHEAD = 7200
 """Seconds that a header may run ahead of the template's time: Bitcoin Core's MAX_FUTURE_BLOCK_TIME."""
-JOBS_LIMIT = 512
-"""Jobs of one height that a share may name: more than three hours of them when no block comes."""
+JOBS_LIMIT = 2048
+"""Jobs on one previous block that a share may name: over half an hour of them even when machines that ramp
+up want a fresh one every second."""
+HEIGHTS_KEPT = 2
+SIBLINGS_LIMIT = 4
+"""Tips kept in all; more than HEIGHTS_KEPT only while the chain's tip flips between blocks of one height."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,8 @@ class Job:
     """One piece of work as sent to miners: the notify lines, and the C core that judges its shares."""
 
     __slots__ = (
+        "branches",
+        "ceiling",
         "coinbase1",
         "coinbase2",
         "core",
@@ -74,6 +81,7 @@ class Job:
         "seen",
         "stale",
         "template",
+        "terms",
     )
 
     def __init__(
@@ -83,21 +91,25 @@ class Job:
         terms: CoinbaseTerms,
         version_mask: int,
         seen: native.SeenHashes,
+        branches: bytes | None = None,
     ) -> None:
         self.number = number
+        self.terms = terms
         self.id = f"{number:x}"
         self.template = template
         self.seen = seen
         """Hashes of the shares credited at this height, shared by its jobs."""
         self.stale = False
         """True once a later height has replaced it."""
+        self.ceiling = network_exponent(template.target)
+        """The highest exponent of share difficulty that is not harder than a block (I9)."""
         self.coinbase1, self.coinbase2 = coinbase_parts(number, template, terms)
-        branches = native.merkle_branches(template.txids)
+        self.branches = native.merkle_branches(template.txids) if branches is None else branches
         version = template.version & 0xFFFFFFFF & ~version_mask
         self.core = native.Job(
             coinbase1=self.coinbase1,
             coinbase2=self.coinbase2,
-            branches=branches,
+            branches=self.branches,
             previous_block=template.previous_block,
             version=version,
             bits=template.bits,
@@ -107,7 +119,7 @@ class Job:
             ntime_max=template.current_time + NTIME_AHEAD,
             extranonce2_size=EXTRANONCE2_SIZE,
         )
-        line = notify_line(self, branches, version)
+        line = notify_line(self, version)
         self.notify = line % b"false"
         self.notify_clean = line % b"true"
 
@@ -170,9 +182,9 @@ def with_witness_reserved_value(coinbase: bytes) -> bytes:
     return b"".join((version, b"\x00\x01", body, b"\x01\x20", bytes(32), lock_time))
 
 
-def notify_line(job: Job, branches: bytes, version: int) -> bytes:
+def notify_line(job: Job, version: int) -> bytes:
     """The `mining.notify` message with `%b` where clean_jobs goes."""
-    template = job.template
+    template, branches = job.template, job.branches
     swapped = b"".join(template.previous_block[i : i + 4][::-1] for i in range(0, 32, 4)).hex()
     path = ",".join(f'"{branches[i : i + 32].hex()}"' for i in range(0, len(branches), 32))
     return (
@@ -182,12 +194,13 @@ def notify_line(job: Job, branches: bytes, version: int) -> bytes:
     ).encode() + b"%b]}\n"
 
 
-class _Height:
+class _Tip:
     """The jobs on one previous block, what was credited on them, and their transactions, each kept once."""
 
-    __slots__ = ("jobs", "previous_block", "seen", "transactions")
+    __slots__ = ("height", "jobs", "previous_block", "seen", "transactions")
 
-    def __init__(self, previous_block: bytes) -> None:
+    def __init__(self, height: int, previous_block: bytes) -> None:
+        self.height = height
         self.previous_block = previous_block
         self.seen = native.SeenHashes()
         self.jobs: deque[Job] = deque()
@@ -202,12 +215,12 @@ class JobBook:
         self.current: Job | None = None
         self._next_number = first_number
         self._jobs: dict[str, Job] = {}
-        self._heights: list[_Height] = []
+        self._tips: list[_Tip] = []
 
     @property
     def oldest_number(self) -> int:
         """The number of the oldest job that a share may name; 0 when there is none."""
-        return self._heights[0].jobs[0].number if self._heights else 0
+        return self._tips[0].jobs[0].number if self._tips else 0
 
     def find(self, job_id: str) -> Job | None:
         """The job of that id, current or stale; None when it was never sent or is two heights old."""
@@ -215,28 +228,58 @@ class JobBook:
 
     def add(self, template: Template, terms: CoinbaseTerms) -> tuple[Job, bool]:
         """Make the job of a template; True with it when it replaces the work of an older tip (clean_jobs)."""
-        clean = not self._heights or self._heights[-1].previous_block != template.previous_block
-        height = _Height(template.previous_block) if clean else self._heights[-1]
-        once = height.transactions
+        clean = not self._tips or self._tips[-1].previous_block != template.previous_block
+        tip = _Tip(template.height, template.previous_block) if clean else self._tips[-1]
+        once = tip.transactions
         template = replace(
             template, transactions=tuple(once.setdefault(raw, raw) for raw in template.transactions)
         )
-        job = Job(self._next_number, template, terms, self.version_mask, height.seen)
+        job = Job(self._next_number, template, terms, self.version_mask, tip.seen)
         if clean:
-            self._open(height)
-        self._next_number = (self._next_number + 1) & 0xFFFFFFFF
-        height.jobs.append(job)
-        self._jobs[job.id] = job
-        if len(height.jobs) > JOBS_LIMIT:
-            del self._jobs[height.jobs.popleft().id]
-        self.current = job
+            self._open(tip)
+        self._keep(job)
         return job, clean
 
-    def _open(self, newest: _Height) -> None:
-        for height in self._heights:
-            for job in height.jobs:
-                job.stale = True
-        self._heights.append(newest)
-        if len(self._heights) > 2:
-            for job in self._heights.pop(0).jobs:
+    def fresh(self, after: int) -> Job:
+        """A job whose number is above `after`: the current one, or the same work under a new number.
+
+        For a miner whose difficulty or search space changes between two regular jobs: it must see an id that
+        it does not know (peers: Q-53, Q-73). All who need one at the same time share it. There must be a
+        current job.
+        """
+        current = self.current
+        if current is None:
+            raise RuntimeError("no job was ever made; fresh() wants a current one")
+        if current.number > after:
+            return current
+        job = Job(
+            self._next_number,
+            current.template,
+            current.terms,
+            self.version_mask,
+            current.seen,
+            current.branches,
+        )
+        self._keep(job)
+        return job
+
+    def _keep(self, job: Job) -> None:
+        self._next_number = (self._next_number + 1) & 0xFFFFFFFF
+        jobs = self._tips[-1].jobs
+        jobs.append(job)
+        self._jobs[job.id] = job
+        if len(jobs) > JOBS_LIMIT:
+            del self._jobs[jobs.popleft().id]
+        self.current = job
+
+    def _open(self, newest: _Tip) -> None:
+        """A new tip: the work of other heights is stale, that of a sibling block keeps its worth."""
+        for tip in self._tips:
+            for job in tip.jobs:
+                job.stale = tip.height != newest.height
+        self._tips.append(newest)
+        heights = {tip.height for tip in self._tips}
+        while len(heights) > HEIGHTS_KEPT or len(self._tips) > SIBLINGS_LIMIT:
+            for job in self._tips.pop(0).jobs:
                 del self._jobs[job.id]
+            heights = {tip.height for tip in self._tips}

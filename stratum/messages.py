@@ -28,6 +28,7 @@ class Reason(Enum):
     UNAUTHORISED = (24, "unauthorised")
     LICENCE = (24, "licence")
     NOT_SUBSCRIBED = (25, "not-subscribed")
+    RATE = (20, "rate-limited")
     UNKNOWN_METHOD = (-3, "method-not-found")
 
     @property
@@ -51,6 +52,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     method: str | None = None
     params: list[Any] | None = None
     id: msgspec.Raw = msgspec.Raw(b"null")
+    result: Any = None
 
 
 class _Envelope(msgspec.Struct, frozen=True):
@@ -113,3 +115,26 @@ def refused(request_id: bytes, reason: Reason, text: str) -> bytes:
 def set_version_mask(mask: int) -> bytes:
     """The BIP310 message that tells the mask in force."""
     return b'{"id":null,"method":"mining.set_version_mask","params":["%08x"]}\n' % mask
+
+
+def set_extranonce(extranonce1: bytes, extranonce2_size: int) -> bytes:
+    """The message that gives a miner another search space, in force from the next job on."""
+    return b'{"id":null,"method":"mining.set_extranonce","params":["%b",%d]}\n' % (
+        extranonce1.hex().encode(),
+        extranonce2_size,
+    )
+
+
+def show_message(text: str) -> bytes:
+    """A message that the miner puts on its screen or into its log."""
+    return b'{"id":null,"method":"client.show_message","params":%b}\n' % _encode([text])
+
+
+def reconnect(host: str, port: int, wait_seconds: int) -> bytes:
+    """The request to come back at an address; all three fields, the port as a number (peers: Q-11, Q-33)."""
+    return b'{"id":null,"method":"client.reconnect","params":%b}\n' % _encode([host, port, wait_seconds])
+
+
+def get_version(request_id: int) -> bytes:
+    """The question for the software behind the agent string; the only one that the server asks."""
+    return b'{"id":%d,"method":"client.get_version","params":[]}\n' % request_id

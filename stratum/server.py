@@ -1,46 +1,46 @@
-"""The Stratum V1 server: connections on asyncio, each with its session, and the jobs that go to all of them.
+"""The Stratum V1 server: what is sent to all connections of a gateway, and what is looked at now and then.
 
-A protocol class and not streams: the benchmark folder shows what a wake-up costs in each. It splits lines,
-enforces the limits on what a stranger may send or leave unread, and ends connections that never authorise or
-fall silent. One bad connection ends alone (I10).
+How a connection comes in is told in `entrance`, what happens on it in `connection`. Here is what concerns all
+of them: jobs, sessions that ramp up, time-outs, a move to another address. It is done in slices, so that the
+loop is never held for long. Durations are measured in ticks: a step of the wall clock ends nobody.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import cast
+from collections import deque
+from collections.abc import Callable, ValuesView
+from itertools import islice
 
-from stratum import messages
-from stratum.extranonce import ExtranonceSource
+from stratum.broadcast import SLICE, Broadcast, in_slices
+from stratum.connection import Connection, ServerCounts, Surroundings
+from stratum.device_class import DeviceClasses
+from stratum.entrance import Entrance
 from stratum.interfaces import Gatekeeper, Recorder
 from stratum.job import Job, JobBook
-from stratum.session import Closed, Session
+from stratum.limits import AccountLimits, Ban, Doorkeeper, ServerLimits
+from stratum.session import Session
+from stratum.session_context import Ramping, SessionContext
+from stratum.subscriptions import Subscriptions
+from stratum.tls import TlsCertificate
 from stratum.vardiff import DifficultyPolicy
 
 log = logging.getLogger(__name__)
 
-AUTHORISE_SECONDS = 15.0
-"""A connection without an authorised worker is closed after this."""
-SILENCE_SECONDS = 900.0
-"""An authorised connection that sends nothing at all is closed after this."""
-UNREAD_LIMIT = 256 * 1024
-"""Bytes that a client may leave unread before it is cut."""
-LINGER_SECONDS = 5.0
-"""How long an ended connection may take to read what was written to it before it is cut."""
-
-
-@dataclass(slots=True)
-class ServerCounts:
-    """What the server has seen, for metrics."""
-
-    connections: int = 0
-    closed: Counter[str] = field(default_factory=Counter)
-    """Connections that we ended, by reason."""
+SWEEP_SECONDS = 0.1
+SWEEPS = 10
+"""So many sweeps look at every connection once."""
+RAMP_SECONDS = 1.0
+"""Sessions that want another difficulty at once share the fresh jobs of such a span."""
+RELOAD_SECONDS = 10.0
+"""How often the certificates' files are looked at."""
+RECONNECT_WAIT_SECONDS = 10
+"""The longest wait that a miner is asked for when it is sent elsewhere."""
+STAY_SECONDS = 30.0
+"""Who was sent elsewhere and is still here after this is closed."""
 
 
 class Server:
@@ -53,176 +53,166 @@ class Server:
         gate: Gatekeeper,
         recorder: Recorder,
         policy: DifficultyPolicy,
-        extranonces: ExtranonceSource,
+        subscriptions: Subscriptions,
+        devices: DeviceClasses,
+        limits: ServerLimits,
         clock: Callable[[], float] = time.time,
+        ask_version: bool = False,
     ) -> None:
-        self.book = book
-        self.gate = gate
-        self.recorder = recorder
-        self.policy = policy
-        self.clock = clock
-        self.counts = ServerCounts()
-        self.connections: set[Connection] = set()
-        self._extranonces = extranonces
-        self._listeners: list[asyncio.Server] = []
-        self._sweeper: asyncio.Task[None] | None = None
+        self.context = SessionContext(
+            book=book,
+            gate=gate,
+            recorder=recorder,
+            policy=policy,
+            subscriptions=subscriptions,
+            devices=devices,
+            accounts=AccountLimits(
+                limits.connections_per_account, limits.authorisations_per_second, limits.authorisations_burst
+            ),
+            hasten=self._hasten,
+            ask_version=ask_version,
+        )
+        self._shared = Surroundings(self.context, limits, Doorkeeper(limits), clock, time.monotonic)
+        self._entrance = Entrance(self._shared)
+        self._hasty: dict[Ramping, None] = {}
+        self._ramp_at = self._reload_at = 0.0
+        self._to_sweep: deque[Connection] = deque()
+        self._upkeep: asyncio.Task[None] | None = None
+        self._broadcast: Broadcast | None = None
 
-    async def listen(self, host: str, port: int) -> list[tuple[str, int]]:
+    @property
+    def connections(self) -> ValuesView[Connection]:
+        """Those that are served."""
+        return self._shared.open.values()
+
+    @property
+    def counts(self) -> ServerCounts:
+        """What was seen so far."""
+        return self._shared.counts
+
+    @property
+    def waiting(self) -> int:
+        """Connections that wait to be let in."""
+        return self._entrance.waiting
+
+    def bans(self) -> list[Ban]:
+        """The bans in force, `until` in seconds of the wall clock."""
+        ticks = self._shared.ticks()
+        ahead = self._shared.clock() - ticks
+        return [Ban(ban.address, ban.reason, ban.until + ahead) for ban in self._shared.door.bans(ticks)]
+
+    def unban(self, address: str) -> bool:
+        """Let an address in again; False when it was not banned."""
+        return self._shared.door.unban(address)
+
+    async def listen(
+        self, host: str, port: int, *, tls: TlsCertificate | None = None
+    ) -> list[tuple[str, int]]:
         """Bind and serve; returns the addresses bound. Raises OSError when the port is taken."""
-        loop = asyncio.get_running_loop()
-        listener = await loop.create_server(lambda: Connection(self), host, port, backlog=4096)
-        self._listeners.append(listener)
-        if self._sweeper is None:
-            self._sweeper = asyncio.create_task(self._sweep())
-        return [socket.getsockname()[:2] for socket in listener.sockets]
-
-    def broadcast(self, job: Job, clean: bool) -> None:
-        """Send a job to every working session."""
-        now = self.clock()
-        for connection in list(self.connections):
-            if connection.session.working:
-                connection.session.offer(job, clean, now)
+        self._shared.ticks = asyncio.get_running_loop().time
+        addresses = await self._entrance.listen(host, port, tls)
+        if self._upkeep is None:
+            self._upkeep = asyncio.create_task(self._keep_up())
+        return addresses
 
     def stop_listening(self) -> None:
         """Take no further connections; those that are open stay."""
-        for listener in self._listeners:
-            listener.close()
-        self._listeners.clear()
+        self._entrance.stop_listening()
 
     async def close(self) -> None:
         """Stop listening and end every connection."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
-        self.stop_listening()
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+            self._upkeep = None
+        if self._broadcast is not None:
+            self._broadcast.stop()
+        await self._entrance.close()
         for connection in list(self.connections):
             connection.end("shutdown")
 
-    def new_session(self, write: Callable[[bytes], object]) -> Session:
-        """A session with an extranonce1 of its own."""
-        return Session(
-            extranonce1=self._extranonces.take(),
-            book=self.book,
-            gate=self.gate,
-            recorder=self.recorder,
-            policy=self.policy,
-            write=write,
-            now=self.clock(),
-        )
+    # To all
 
-    def forget(self, connection: Connection) -> None:
-        """The connection is gone; its extranonce1 may be used again."""
-        self.connections.discard(connection)
-        self._extranonces.give_back(connection.session.extranonce1)
+    def broadcast(self, job: Job, clean: bool, done: Callable[[], object] | None = None) -> None:
+        """Send a job to every working session; `done` is called after the last was given to its socket.
 
-    async def _sweep(self) -> None:
+        It replaces a broadcast that is under way; a clean one first reaches those that it has not yet.
+        """
+        if self._broadcast is not None:
+            self._broadcast.make_way()
+        self._broadcast = Broadcast(list(self.connections), job, clean, self._shared.ticks, done)
+        self._broadcast.go_on()
+
+    async def show_message(self, text: str) -> None:
+        """Put a message on the screen of every miner that is known to take one."""
+        async for connection in in_slices(list(self.connections)):
+            connection.guard(Session.show_message, text)
+
+    async def remind(self) -> None:
+        """Tell every miner what its accounts should be told."""
+        async for connection in in_slices(list(self.connections)):
+            connection.guard(Session.remind, self._shared.clock())
+
+    async def drain(self, host: str, port: int, over_seconds: float) -> None:
+        """Send every miner at work to another address, over some time; close those that stay.
+
+        They are asked in random order, each to wait for a time of its own, so that the other side sees no
+        storm. The host must be of the domain that miners know us by; firmware goes nowhere else (Q-11).
+        """
+        asked = [one for one in self.connections if one.session.working]
+        random.shuffle(asked)
+        steps = max(1, round(over_seconds / SWEEP_SECONDS))
+        for step in range(steps):
+            for connection in asked[len(asked) * step // steps : len(asked) * (step + 1) // steps]:
+                wait = random.randint(0, RECONNECT_WAIT_SECONDS)  # noqa: S311 - spreads load, hides nothing
+                connection.guard(Session.reconnect, host, port, wait)
+            await asyncio.sleep(over_seconds / steps)
+        await asyncio.sleep(STAY_SECONDS)
+        async for connection in in_slices(asked):
+            connection.end("drained")
+
+    # From time to time
+
+    def _hasten(self, session: Ramping) -> None:
+        self._hasty[session] = None
+
+    async def _keep_up(self) -> None:
         while True:
-            await asyncio.sleep(1.0)
-            now = self.clock()
-            for connection in list(self.connections):
-                connection.sweep(now)
+            await asyncio.sleep(SWEEP_SECONDS)
+            try:
+                self._keep_up_at(self._shared.ticks())
+            except Exception:
+                log.exception("the server's upkeep failed; it goes on")
 
+    def _keep_up_at(self, ticks: float) -> None:
+        self._sweep(ticks)
+        self.context.subscriptions.expire(ticks)
+        self._shared.door.expire(ticks)
+        if ticks >= self._ramp_at:
+            self._ramp(ticks)
+        if ticks >= self._reload_at:
+            self._reload_at = ticks + RELOAD_SECONDS
+            self._entrance.reload_certificates()
 
-class Connection(asyncio.Protocol):
-    """One TCP connection: bytes to lines to the session, and back."""
+    def _sweep(self, ticks: float) -> None:
+        if not self._to_sweep:
+            self._to_sweep.extend(self.connections)
+        for _ in range(min(len(self._to_sweep), max(SLICE, len(self.connections) // SWEEPS))):
+            connection = self._to_sweep.popleft()
+            if connection.session in self._shared.open:
+                connection.sweep(ticks)
 
-    __slots__ = (
-        "_ended_at",
-        "_heard_at",
-        "_partial",
-        "_server",
-        "_transport",
-        "opened_at",
-        "peer",
-        "session",
-    )
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self._partial = b""
-        self._transport: asyncio.Transport | None = None
-        self.peer = "?"
-        self.opened_at = self._heard_at = server.clock()
-        self._ended_at: float | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Open the session; nothing is sent before the miner has asked (peers: Q-01, Q-58)."""
-        self._transport = stream = cast("asyncio.Transport", transport)  # uvloop's is one by behaviour only
-        stream.set_write_buffer_limits(high=UNREAD_LIMIT)
-        name = stream.get_extra_info("peername")
-        self.peer = f"{name[0]}:{name[1]}" if name else "?"
-        self.session = self._server.new_session(self.write)
-        self._server.connections.add(self)
-        self._server.counts.connections += 1
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the session. What it had proven is with the recorder already."""
-        self._server.forget(self)
-
-    def data_received(self, data: bytes) -> None:
-        """Cut the bytes into lines. One whole line is the usual case and takes the short way."""
-        now = self._heard_at = self._server.clock()
-        if self._partial:
-            data = self._partial + data
-            self._partial = b""
-        end = data.find(b"\n")
-        if 2 < end == len(data) - 1 and end <= messages.LINE_LIMIT:
-            self._line(data, now)
-            return
-        lines = data.split(b"\n")
-        self._partial = lines.pop()
-        for line in lines:
-            if len(line) > messages.LINE_LIMIT:
-                break
-            if line and not line.isspace() and not self._line(line, now):
-                return
-        else:
-            if len(self._partial) <= messages.LINE_LIMIT:
-                return
-        text = f"line longer than {messages.LINE_LIMIT} bytes"
-        self.write(messages.refused(b"null", messages.Reason.MALFORMED, text))
-        self.end("line-too-long")
-
-    def write(self, data: bytes) -> None:
-        """Send, unless the connection has ended meanwhile (an answer may come late from the disk)."""
-        transport = self._transport
-        if transport is not None and not transport.is_closing():
-            transport.write(data)
-
-    def pause_writing(self) -> None:
-        """The client has left too much unread: cut it, it will come back for the newest job."""
-        self._server.counts.closed["slow-reader"] += 1
-        if self._transport is not None:
-            self._transport.abort()
-
-    def sweep(self, now: float) -> None:
-        """End the connection if it has not authorised in time or has gone silent; cut it if it lingers."""
-        if self._ended_at is not None:
-            if now - self._ended_at > LINGER_SECONDS and self._transport is not None:
-                self._transport.abort()
-        elif not self.session.authorised:
-            if now - self.opened_at > AUTHORISE_SECONDS:
-                self.end("not-authorised")
-        elif now - self._heard_at > SILENCE_SECONDS:
-            self.end("silent")
-
-    def end(self, reason: str) -> None:
-        """Close once what was written has left."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._server.counts.closed[reason] += 1
-            self._ended_at = self._server.clock()
-            self._transport.close()
-
-    def _line(self, line: bytes, now: float) -> bool:
-        """Hand a line to the session; False when the connection is being closed."""
-        try:
-            self.session.receive(line, now)
-        except Closed as closed:
-            log.info("closing %s: %s", self.peer, closed.__cause__ or closed)
-            self.end("protocol")
-            return False
-        except Exception:
-            log.exception("closing %s: the session failed on a line of %d bytes", self.peer, len(line))
-            self.end("error")
-            return False
-        return True
+    def _ramp(self, ticks: float) -> None:
+        """Let sessions change their difficulty; who does not read what it has been sent waits for that."""
+        waiting: list[Ramping] = []
+        for session in list(islice(self._hasty, SLICE)):
+            del self._hasty[session]
+            connection = self._shared.open.get(session)
+            if connection is None:
+                continue
+            if connection.reading:
+                connection.guard(Session.ramp, ticks)
+            else:
+                waiting.append(session)
+        if not self._hasty:
+            self._ramp_at = ticks + RAMP_SECONDS
+        self._hasty.update(dict.fromkeys(waiting))

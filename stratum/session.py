@@ -1,13 +1,14 @@
 """The Stratum V1 session of one connection: a state machine without I/O.
 
-Rules of this file. Everything that changes the state of a session lives here. No socket, no clock, no disk:
-lines come in through `receive`, jobs through `offer`, the time with each of them; bytes go out through the
-`write` that was given. Who may mine is asked of a `Gatekeeper`; shares go to a `Recorder`, which must make an
-accepted share durable before it calls `acknowledge` with the answer (invariant I1). Answers leave in the
-order of the requests: while a share waits for the disk, later answers queue behind it in the recorder.
+Rules of this file. A line of the miner comes in through `receive`, a job goes out through `offer`; the time
+comes in with them: `now` is the wall clock, `ticks` the monotonic one. No socket, no clock, no disk: bytes go
+out through the `write` that was given. Who may mine is asked of a `Gatekeeper`; shares go to a `Recorder`,
+which must make an accepted share durable before it calls `acknowledge` with the answer (invariant I1).
+Answers leave in the order of the requests: while a share waits for the disk, later answers queue behind it.
 
 A share is judged, and credited, by the difficulty that its job was sent with. Whether it solves a block is
-looked at before everything else (I9).
+looked at before everything else (I9). What was agreed is in `negotiation`, whose work it is in `workers`,
+what outlives the connection in `subscriptions`.
 
 Sources: Stratum V1 as the firmwares speak it (peers, section 3), BIP310 (configure, version rolling).
 """
@@ -19,91 +20,102 @@ from typing import Any
 
 import native
 from stratum import messages
-from stratum.difficulty import Difficulty, difficulty, exponent_at_least, exponent_at_most, network_exponent
-from stratum.interfaces import Gatekeeper, Recorder, Worker
-from stratum.job import EXTRANONCE2_SIZE, Job, JobBook
+from stratum.device_class import UNKNOWN, DeviceClass
+from stratum.difficulty import Difficulty, difficulty
+from stratum.fault import CLEAN, fault
+from stratum.interfaces import Closed, Refused, Worker
+from stratum.job import EXTRANONCE2_SIZE, Job
 from stratum.messages import Reason, Request
-from stratum.vardiff import DifficultyPolicy, Vardiff
+from stratum.negotiation import TEXT_LIMIT, Negotiation
+from stratum.session_context import SessionContext
+from stratum.subscriptions import Subscription
+from stratum.vardiff import Vardiff
+from stratum.workers import USERNAME_LIMIT, Workers
 
-USERNAME_LIMIT = 128
-WORKERS_LIMIT = 4096
-"""Worker names on one connection; a farm proxy carries many, a stranger may not carry any number."""
 REFUSALS_LIMIT = 10
 """Refused authorisations before the connection is closed."""
-
-
-class Closed(Exception):
-    """The session is over; the connection is to be closed once what was written has left."""
+TRANSACTIONS_SECONDS = 30.0
+"""A connection may ask for a job's transactions this often."""
 
 
 class Session:
     """One connection's conversation. See the rules at the head of this file."""
 
     __slots__ = (
-        "_book",
-        "_difficulty",
-        "_difficulty_from",
-        "_earlier",
-        "_gate",
-        "_generation",
-        "_mask",
-        "_mask_told",
-        "_recorder",
+        "_agreed",
+        "_context",
+        "_difficulty_told",
+        "_end",
+        "_extranonce_told",
         "_refusals",
+        "_subscription",
+        "_transactions_after",
         "_vardiff",
+        "_version_asked",
         "_waiting",
         "_workers",
         "_write",
-        "agent",
-        "extranonce1",
-        "subscribed",
+        "allowance",
+        "device",
     )
 
     def __init__(
         self,
-        *,
-        extranonce1: bytes,
-        book: JobBook,
-        gate: Gatekeeper,
-        recorder: Recorder,
-        policy: DifficultyPolicy,
+        context: SessionContext,
         write: Callable[[bytes], object],
-        now: float,
+        end: Callable[[str], object],
     ) -> None:
-        self.extranonce1 = extranonce1
-        self.agent = ""
-        self.subscribed = False
-        self._book = book
-        self._gate = gate
-        self._generation = gate.generation
-        self._recorder = recorder
+        self._context = context
         self._write = write
-        self._workers: dict[str, Worker] = {}
+        self._end = end
+        self._vardiff = Vardiff(context.policy)
+        self._agreed = Negotiation(context.book.version_mask, self._vardiff)
+        self._workers = Workers(context.gate, context.accounts)
+        self._subscription: Subscription | None = None
+        self._difficulty_told = False
+        self._extranonce_told = True
         self._refusals = 0
         self._waiting = 0
-        self._mask = book.version_mask
-        self._mask_told = True
-        self._vardiff = Vardiff(policy, now)
-        self._difficulty: Difficulty = difficulty(policy.start)
-        self._difficulty_from = -1
-        self._earlier: list[tuple[int, Difficulty]] = []
+        self._transactions_after = 0.0
+        self._version_asked = False
+        self.allowance = 0
+        """Bytes of the largest answer so far that is larger than a miner's usual ones."""
+        self.device: DeviceClass = UNKNOWN
+
+    @property
+    def agent(self) -> str:
+        """What the firmware calls itself; empty before it subscribed."""
+        return self._agreed.agent
+
+    @property
+    def info(self) -> dict[str, str]:
+        """What the device says of itself (BIP310 `info`, `client.get_version`)."""
+        return self._agreed.info
+
+    @property
+    def subscription(self) -> Subscription | None:
+        """Extranonce1 and session id; None before the miner has subscribed."""
+        return self._subscription
 
     @property
     def authorised(self) -> bool:
         """True once a worker was let in."""
-        return bool(self._workers)
+        return bool(self._workers.by_name)
 
     @property
     def working(self) -> bool:
         """True when jobs are to be sent: subscribed, and a worker let in."""
-        return self.subscribed and bool(self._workers)
+        return self._subscription is not None and bool(self._workers.by_name)
 
     @property
     def difficulty(self) -> Difficulty:
-        """The difficulty of the newest job sent."""
-        return self._difficulty
+        """The difficulty of the newest job sent, or that the first one would be sent with."""
+        sent = self._subscription.difficulty if self._subscription else None
+        return sent or difficulty(self._vardiff.exponent)
 
-    def receive(self, line: bytes, now: float) -> None:
+    # The server's side
+
+    def receive(self, line: bytes, now: float, ticks: float) -> None:
         """Handle one line. Raises Closed after the last answer when the connection is to end."""
         try:
             request = messages.parse(line)
@@ -111,7 +123,7 @@ class Session:
             if line.isspace():
                 return
             self._answer(messages.refused(b"null", Reason.MALFORMED, str(error)))
-            raise Closed from error
+            raise Closed(str(error)) from error
         method = request.method
         if method == "mining.submit":
             self._submit(request, now)
@@ -120,211 +132,243 @@ class Session:
             if handler is None:
                 self._unknown(request)
             else:
-                handler(self, request, request.params or [], now)
-        # A line without a method is an answer to us (a pong, say), and wants nothing.
+                handler(self, request, request.params or [], now, ticks)
+        elif self._version_asked and request.result is not None:
+            self._agreed.note_version(request.result)
+        # Any other line without a method is an answer to us (a pong, say), and wants nothing.
 
-    def offer(self, job: Job, clean: bool, now: float) -> None:
+    def overlong(self, limit: int) -> None:
+        """Refuse a line that is longer than the server reads. Raises Closed."""
+        text = f"line longer than {limit} bytes"
+        self._answer(messages.refused(b"null", Reason.MALFORMED, text))
+        raise Closed(text)
+
+    def offer(self, job: Job, clean: bool, ticks: float) -> None:
         """Send a job, and in front of it the difficulty when that changes with it."""
-        exponent = self._vardiff.retarget(now, network_exponent(job.template.target))
-        line = job.notify_clean if clean else job.notify
-        if exponent != self._difficulty.exponent or self._difficulty_from < 0:
-            if self._difficulty_from >= 0:
-                self._earlier.append((self._difficulty_from, self._difficulty))
-                self._forget_dead_steps()
-            self._difficulty = difficulty(exponent)
-            self._difficulty_from = job.number
-            line = self._difficulty.line + line
-        if not self._mask_told:
-            self._mask_told = True
-            line = messages.set_version_mask(self._mask) + line
-        self._write(line)
+        self._send(job, clean, self._vardiff.retarget(ticks, job.ceiling))
+
+    def ramp(self, ticks: float) -> None:
+        """Change the difficulty now, with a fresh job, if it is to change; likewise the extranonce1."""
+        current, subscription = self._context.book.current, self._subscription
+        if current is None or subscription is None or not self.working:
+            return
+        exponent = self._vardiff.retarget(ticks, current.ceiling)
+        sent = subscription.difficulty
+        if sent is None or exponent != sent.exponent or not self._extranonce_told:
+            self._send(self._context.book.fresh(subscription.last_job), False, exponent)
+
+    def displaced(self) -> None:
+        """Another connection has resumed our subscription: go on with a new one, or end."""
+        before, self._subscription = self._subscription, None
+        if before is None:
+            return
+        if not self._agreed.extranonce_wanted:
+            self._end("superseded")
+            return
+        self._subscription = self._context.subscriptions.open(self)
+        self._subscription.inherit(before)
+        self._extranonce_told = False
+        self._context.hasten(self)
+
+    def lost(self, ticks: float) -> None:
+        """The connection is gone. Who had work may come back for its subscription."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            if self.authorised:
+                self._context.subscriptions.park(subscription, ticks)
+            else:
+                self._context.subscriptions.close(subscription)
+        self._workers.leave()
 
     def acknowledge(self, answer: bytes) -> None:
         """An answer whose share is durable, or that queued behind one."""
         self._waiting -= 1
         self._write(answer)
 
-    # What the miner may ask
+    def show_message(self, text: str) -> None:
+        """Put a message on the miner's screen, if it is of a kind that is known to take one."""
+        if self.working and self.device.shows_messages:
+            self._write(messages.show_message(text))
+
+    def remind(self, now: float) -> None:
+        """Show what the accounts of this connection should be told (a licence that ends soon)."""
+        if self.working and self.device.shows_messages:
+            for notice in self._workers.notices(int(now * 1_000_000)):
+                self._write(messages.show_message(notice))
+
+    def reconnect(self, host: str, port: int, wait_seconds: int) -> None:
+        """Ask the miner to come back at `host`, of the same domain as ours, after a while."""
+        if self.working:
+            self._write(messages.reconnect(host, port, wait_seconds))
+
+    # Shares
 
     def _submit(self, request: Request, now: float) -> None:
         request_id = messages.id_of(request)
         now_us = int(now * 1_000_000)
         params = request.params or []
-        if not 5 <= len(params) <= 6 or not all(type(field) is str for field in params):
-            self._reject(request_id, None, Reason.MALFORMED, now_us, "submit takes 5 or 6 strings")
+        if not 5 <= len(params) <= 6 or not all(type(one) is str for one in params):
+            self._reject(request_id, "", Reason.MALFORMED, now_us, "submit takes 5 or 6 strings")
             return
         username, job_id, extranonce2, ntime, nonce = params[:5]
         version_bits = params[5] if len(params) == 6 else None
-        worker = self._workers.get(username)
-        job = self._book.find(job_id)
-        if job is None:
-            reason, text = Reason.UNKNOWN_JOB, f"job {job_id[:16]!r} not found"
-            if not self.subscribed:
-                reason, text = Reason.NOT_SUBSCRIBED, "subscribe first"
-            self._reject(request_id, worker, reason, now_us, text)
+        subscription = self._subscription
+        job = self._context.book.find(job_id)
+        if job is None or subscription is None:
+            reason, text = self._without_job(username, job_id)
+            self._reject(request_id, username, reason, now_us, text)
             return
-        share_difficulty = self._difficulty_of(job)
-        flags, header, block_hash = job.core.check(
-            self.extranonce1, extranonce2, ntime, nonce, version_bits, share_difficulty.target_bytes
+        share_difficulty, extranonce1 = subscription.terms_of(job.number) or (
+            self.difficulty,
+            subscription.extranonce1,
         )
+        flags, header, block_hash = job.core.check(
+            extranonce1, extranonce2, ntime, nonce, version_bits, share_difficulty.target_bytes
+        )
+        worker = self._workers.by_name.get(username)
         if flags > 0 and flags & native.MEETS_NETWORK:
-            self._recorder.solved(self, worker, job, header, block_hash, bytes.fromhex(extranonce2))
-        if flags not in _CLEAN:
-            reason, text = self._fault(flags, extranonce2, ntime, nonce, version_bits)
-            self._reject(request_id, worker, reason, now_us, text)
+            self._context.recorder.solved(
+                self, worker, job, header, block_hash, extranonce1, bytes.fromhex(extranonce2)
+            )
+        if worker is None:
+            reason, text = self._stranger(username)
+            self._reject(request_id, username, reason, now_us, text, job, share_difficulty, header)
             return
-        refusal = self._credit_refusal(username, worker, job, version_bits, now_us)
+        if flags not in CLEAN:
+            reason, text = fault(flags, extranonce2, ntime, nonce, version_bits, self._agreed.mask)
+            self._reject(request_id, username, reason, now_us, text, job, share_difficulty, header)
+            return
+        refusal = self._credit_refusal(worker, job, version_bits, now_us)
         if refusal is None and not job.seen.add(block_hash):
             refusal = (Reason.DUPLICATE, "duplicate share")
-        if refusal is not None or worker is None:
-            reason, text = refusal or (Reason.UNAUTHORISED, "not authorised here")
-            self._reject(request_id, worker, reason, now_us, text)
+        if refusal is not None:
+            reason, text = refusal
+            self._reject(request_id, username, reason, now_us, text, job, share_difficulty, header)
             return
-        self._vardiff.count()
         self._waiting += 1
-        self._recorder.accepted(
+        self._context.recorder.accepted(
             self, worker, job, share_difficulty, header, now_us, messages.accepted(request_id)
         )
+        newest = subscription.difficulty
+        if newest is None or newest is share_difficulty:
+            urgent = self._vardiff.count()
+        else:
+            urgent = self._vardiff.count(2.0 ** (share_difficulty.exponent - newest.exponent))
+        if urgent:
+            self._context.hasten(self)
+
+    def _without_job(self, username: str, job_id: str) -> tuple[Reason, str]:
+        if self._subscription is None:
+            return Reason.NOT_SUBSCRIBED, "subscribe first"
+        if username not in self._workers.by_name:
+            return self._stranger(username)
+        return Reason.UNKNOWN_JOB, f"job {job_id[:16]!r} not found"
+
+    def _stranger(self, username: str) -> tuple[Reason, str]:
+        return Reason.UNAUTHORISED, f"worker {username[:USERNAME_LIMIT]!r} is not authorised here"
 
     def _credit_refusal(
-        self, username: str, worker: Worker | None, job: Job, version_bits: str | None, now_us: int
+        self, worker: Worker, job: Job, version_bits: str | None, now_us: int
     ) -> tuple[Reason, str] | None:
         """Why a share that is proven work is not credited; None when it is."""
-        if not self.subscribed:
-            return Reason.NOT_SUBSCRIBED, "subscribe first"
-        if worker is None:
-            return Reason.UNAUTHORISED, f"worker {username[:USERNAME_LIMIT]!r} is not authorised here"
-        if self._generation != self._gate.generation:
-            self._ask_again(now_us)
-        if not worker.valid_from_us <= now_us < worker.valid_until_us:
-            if not worker.refusal:
-                verdict = self._gate.admit(username, now_us)
-                worker.refusal = verdict if isinstance(verdict, str) else "the licence is not in force"
-            return Reason.LICENCE, worker.refusal
+        refusal = self._workers.licence_refusal(worker, now_us)
+        if refusal is not None:
+            return Reason.LICENCE, refusal
         if job.stale:
             return Reason.STALE, "stale: a new block was found"
-        if version_bits is not None and int(version_bits, 16) & ~self._mask:
-            return Reason.VERSION, f"version bits {version_bits} outside the mask {self._mask:08x}"
+        if version_bits is not None and int(version_bits, 16) & ~self._agreed.mask:
+            return Reason.VERSION, f"version bits {version_bits} outside the mask {self._agreed.mask:08x}"
         return None
 
-    def _ask_again(self, now_us: int) -> None:
-        """What the gatekeeper knows has changed: every worker of this connection is looked at anew (I6)."""
-        self._generation = self._gate.generation
-        for username, worker in self._workers.items():
-            verdict = self._gate.admit(username, now_us)
-            worker.refusal = ""
-            if isinstance(verdict, Worker):
-                worker.miner_id, worker.name = verdict.miner_id, verdict.name
-                worker.valid_from_us = verdict.valid_from_us
-                worker.valid_until_us = verdict.valid_until_us
-            else:
-                worker.valid_until_us = min(worker.valid_until_us, now_us)
+    # What else the miner may ask
 
-    def _fault(
-        self, flags: int, extranonce2: str, ntime: str, nonce: str, version_bits: str | None
-    ) -> tuple[Reason, str]:
-        """The reason and words for a check that did not come out clean."""
-        if flags == native.BAD_EXTRANONCE2:
-            wanted = 2 * EXTRANONCE2_SIZE
-            return Reason.MALFORMED, f"extranonce2 {extranonce2[:40]!r} is not {wanted} hex digits"
-        if flags == native.BAD_NTIME:
-            return Reason.MALFORMED, f"ntime {ntime[:16]!r} is not 8 hex digits"
-        if flags == native.BAD_NONCE:
-            return Reason.MALFORMED, f"nonce {nonce[:16]!r} is not 1 to 8 hex digits"
-        if flags == native.BAD_VERSION:
-            return Reason.MALFORMED, f"version bits {(version_bits or '')[:16]!r} are not 1 to 8 hex digits"
-        if flags & native.NTIME_OUTSIDE:
-            return Reason.NTIME, f"ntime {ntime} is outside the job's window"
-        if flags & native.VERSION_OUTSIDE:
-            return Reason.VERSION, f"version bits {version_bits} outside the mask {self._mask:08x}"
-        return Reason.LOW_DIFFICULTY, "the hash is above the target of this job"
-
-    def _forget_dead_steps(self) -> None:
-        """A step is needed as long as a share may name a job that was sent with it."""
-        oldest = self._book.oldest_number
-        while len(self._earlier) > 1 and self._earlier[1][0] <= oldest:
-            del self._earlier[0]
-
-    def _difficulty_of(self, job: Job) -> Difficulty:
-        if job.number >= self._difficulty_from:
-            return self._difficulty
-        for first_job, earlier in reversed(self._earlier):
-            if job.number >= first_job:
-                return earlier
-        return self._earlier[0][1] if self._earlier else self._difficulty
-
-    def _subscribe(self, request: Request, params: list[Any], now: float) -> None:
-        if params and isinstance(params[0], str):
-            self.agent = params[0][:USERNAME_LIMIT]
-        session_id = self.extranonce1.hex()
-        subscriptions = [["mining.set_difficulty", session_id], ["mining.notify", session_id]]
+    def _subscribe(self, request: Request, params: list[Any], now: float, ticks: float) -> None:
         started = self.working
-        self.subscribed = True
-        self._answer(messages.result(messages.id_of(request), [subscriptions, session_id, EXTRANONCE2_SIZE]))
-        self._start_work(started, now)
+        subscription = self._subscription
+        if subscription is None:
+            agent = params[0] if params and isinstance(params[0], str) else ""
+            self._note_agent(agent)
+            subscription = self._take_subscription(params[1] if len(params) > 1 else None)
+        session_id = subscription.session_id
+        topics = [["mining.set_difficulty", session_id], ["mining.notify", session_id]]
+        answer = [topics, subscription.extranonce1.hex(), EXTRANONCE2_SIZE]
+        self._answer(messages.result(messages.id_of(request), answer))
+        self._start_work(started, now, ticks)
 
-    def _authorize(self, request: Request, params: list[Any], now: float) -> None:
+    def _note_agent(self, agent: str) -> None:
+        self._agreed.agent = agent[:TEXT_LIMIT]
+        self.device = self._context.devices.classify(agent)
+        self._vardiff.adopt(self._context.policies[self.device.name])
+
+    def _take_subscription(self, session_id: object) -> Subscription:
+        """The subscription of an id, resumed at the difficulty that it had, or a new one."""
+        subscriptions = self._context.subscriptions
+        held = subscriptions.resume(session_id, self) if isinstance(session_id, str) else None
+        if held is not None and held.difficulty is not None:
+            self._vardiff.suggest(held.difficulty.exponent)
+        subscription = self._subscription = held or subscriptions.open(self)
+        return subscription
+
+    def _authorize(self, request: Request, params: list[Any], now: float, ticks: float) -> None:
         request_id = messages.id_of(request)
         if not params or not isinstance(params[0], str) or len(params[0]) > USERNAME_LIMIT:
             text = f"authorize takes a worker name of up to {USERNAME_LIMIT} characters"
             self._refuse(request_id, Reason.MALFORMED, text)
             return
-        username = params[0]
-        if len(self._workers) >= WORKERS_LIMIT and username not in self._workers:
-            text = f"more than {WORKERS_LIMIT} workers on one connection"
-            self._refuse(request_id, Reason.UNAUTHORISED, text)
-            return
-        verdict = self._gate.admit(username, int(now * 1_000_000))
+        started = self.working
+        refusal = self._context.devices.refusal(self.device)
+        verdict = refusal or self._workers.authorise(params[0], now)
         if isinstance(verdict, str):
             self._refuse(request_id, Reason.UNAUTHORISED, verdict)
             return
-        started = self.working
-        self._workers[username] = verdict
+        if len(params) > 1:
+            self._agreed.read_password(params[1])
         self._answer(messages.accepted(request_id))
-        self._start_work(started, now)
+        self._start_work(started, now, ticks)
 
-    def _configure(self, request: Request, params: list[Any], now: float) -> None:
-        asked = params[0] if params and isinstance(params[0], list) else []
-        options = params[1] if len(params) > 1 and isinstance(params[1], dict) else {}
-        answer: dict[str, object] = {}
-        for extension in asked:
-            if extension == "version-rolling":
-                answer |= self._configure_version_rolling(options.get("version-rolling.mask"))
-            elif extension == "minimum-difficulty":
-                wish = _positive(options.get("minimum-difficulty.value"))
-                answer[extension] = wish is not None
-                if wish is not None:
-                    self._vardiff.wish_at_least(exponent_at_least(wish))
-            elif extension == "subscribe-extranonce":
-                answer[extension] = True
-            elif isinstance(extension, str):
-                answer[extension] = False
+    def _configure(self, request: Request, params: list[Any], now: float, ticks: float) -> None:
+        extensions, options = [*params[:2], None, None][:2]
+        answer = self._agreed.configure(extensions, options)
         self._answer(messages.result(messages.id_of(request), answer))
 
-    def _configure_version_rolling(self, wish: object) -> dict[str, object]:
-        mask = self._book.version_mask & _hex_or(wish, 0xFFFFFFFF)
-        if not mask:
-            return {"version-rolling": False}
-        self._mask = mask
-        self._mask_told = False
-        return {"version-rolling": True, "version-rolling.mask": f"{mask:08x}"}
+    def _suggest(self, request: Request, params: list[Any], now: float, ticks: float) -> None:
+        wish = params[0] if params else None
+        request_id = messages.id_of(request)
+        if request.method == "mining.suggest_target":
+            taken, wanted = self._agreed.suggest_target(wish), "a target of up to 64 hex digits, not 0"
+        else:
+            taken, wanted = self._agreed.suggest_difficulty(wish), "one number greater than 0"
+        refusal = messages.refused(request_id, Reason.MALFORMED, f"{request.method} takes {wanted}")
+        self._answer(messages.accepted(request_id) if taken else refusal)
+        if self.working:
+            self._context.hasten(self)
 
-    def _suggest_difficulty(self, request: Request, params: list[Any], now: float) -> None:
-        wish = _positive(params[0]) if params else None
-        if wish is None:
-            text = "suggest_difficulty takes one number greater than 0"
-            self._answer(messages.refused(messages.id_of(request), Reason.MALFORMED, text))
-            return
-        self._vardiff.suggest(exponent_at_most(wish), now)
+    def _extranonce_subscribe(self, request: Request, params: list[Any], now: float, ticks: float) -> None:
+        self._agreed.extranonce_wanted = True
         self._answer(messages.accepted(messages.id_of(request)))
 
-    def _extranonce_subscribe(self, request: Request, params: list[Any], now: float) -> None:
-        self._answer(messages.accepted(messages.id_of(request)))
+    def _get_transactions(self, request: Request, params: list[Any], now: float, ticks: float) -> None:
+        request_id = messages.id_of(request)
+        job = self._context.book.find(params[0]) if params and isinstance(params[0], str) else None
+        if not self.working:
+            answer = messages.refused(request_id, Reason.NOT_SUBSCRIBED, "subscribe and authorize first")
+        elif job is None:
+            answer = messages.refused(request_id, Reason.UNKNOWN_JOB, "get_transactions takes a known job id")
+        elif now < self._transactions_after or not self._context.transactions.take(now):
+            wait = max(self._transactions_after - now, 1.0)
+            answer = messages.refused(
+                request_id, Reason.RATE, f"too many requests; ask again in {wait:.0f} s"
+            )
+        else:
+            self._transactions_after = now + TRANSACTIONS_SECONDS
+            answer = messages.result(request_id, [raw.hex() for raw in job.template.transactions])
+            self.allowance = max(self.allowance, len(answer))
+        self._answer(answer)
 
-    def _ping(self, request: Request, params: list[Any], now: float) -> None:
+    def _ping(self, request: Request, params: list[Any], now: float, ticks: float) -> None:
         self._answer(messages.result(messages.id_of(request), "pong"))
 
-    def _pong(self, request: Request, params: list[Any], now: float) -> None:
+    def _pong(self, request: Request, params: list[Any], now: float, ticks: float) -> None:
         """Some firmware answers a ping with a method of this name (peers: Q-54); nothing is owed to it."""
 
     def _unknown(self, request: Request) -> None:
@@ -337,59 +381,79 @@ class Session:
             text = f"method {str(request.method)[:64]!r} not found"
             self._answer(messages.refused(request_id, Reason.UNKNOWN_METHOD, text))
 
-    # Answers
+    # What goes out
 
-    def _start_work(self, already: bool, now: float) -> None:
-        if not already and self.working and self._book.current is not None:
-            self.offer(self._book.current, True, now)
+    def _start_work(self, already: bool, now: float, ticks: float) -> None:
+        """The first job, and what the miner should know, once it is subscribed and authorised."""
+        if already or not self.working:
+            return
+        book, subscription = self._context.book, self._subscription
+        if book.current is not None and subscription is not None:
+            # One who resumes must not search again what it has searched: it gets a job that it does not know.
+            job = book.fresh(subscription.last_job)
+            self.offer(job, True, ticks)
+        self.remind(now)
+        if self._context.ask_version:
+            self._version_asked = True
+            self._write(messages.get_version(0))
+
+    def _send(self, job: Job, clean: bool, exponent: int) -> None:
+        subscription = self._subscription
+        if subscription is None:
+            return
+        line = job.notify_clean if clean else job.notify
+        share_difficulty = difficulty(exponent)
+        if share_difficulty is not subscription.difficulty or not self._difficulty_told:
+            self._difficulty_told = True
+            line = share_difficulty.line + line
+        subscription.send(job.number, share_difficulty, self._context.book.oldest_number)
+        if not self._extranonce_told:
+            self._extranonce_told = True
+            line = messages.set_extranonce(subscription.extranonce1, EXTRANONCE2_SIZE) + line
+        if not self._agreed.mask_told:
+            self._agreed.mask_told = True
+            line = messages.set_version_mask(self._agreed.mask) + line
+        self._write(line)
 
     def _answer(self, answer: bytes) -> None:
         if self._waiting:
             self._waiting += 1
-            self._recorder.queue(self, answer)
+            self._context.recorder.queue(self, answer)
         else:
             self._write(answer)
 
     def _reject(
-        self, request_id: bytes, worker: Worker | None, reason: Reason, now_us: int, text: str
+        self,
+        request_id: bytes,
+        username: str,
+        reason: Reason,
+        now_us: int,
+        text: str,
+        job: Job | None = None,
+        share_difficulty: Difficulty | None = None,
+        header: bytes = b"",
     ) -> None:
-        self._recorder.rejected(self, worker, reason, now_us)
+        worker = self._workers.by_name.get(username)
+        refused = Refused(username[:USERNAME_LIMIT], worker, reason, now_us, job, share_difficulty, header)
+        self._context.recorder.rejected(self, refused)
         self._answer(messages.refused(request_id, reason, text))
 
     def _refuse(self, request_id: bytes, reason: Reason, text: str) -> None:
         self._answer(messages.refused(request_id, reason, text))
         self._refusals += 1
         if self._refusals >= REFUSALS_LIMIT:
-            raise Closed(f"{self._refusals} refused authorisations")
+            raise Closed(f"{self._refusals} refused authorisations", "refused")
 
 
-_CLEAN = (native.MEETS_SHARE, native.MEETS_SHARE | native.MEETS_NETWORK)
-
-_HANDLERS: dict[str, Callable[[Session, Request, list[Any], float], None]] = {
+_HANDLERS: dict[str, Callable[[Session, Request, list[Any], float, float], None]] = {
     "mining.subscribe": Session._subscribe,
     "mining.authorize": Session._authorize,
+    "login": Session._authorize,
     "mining.configure": Session._configure,
-    "mining.suggest_difficulty": Session._suggest_difficulty,
+    "mining.suggest_difficulty": Session._suggest,
+    "mining.suggest_target": Session._suggest,
     "mining.extranonce.subscribe": Session._extranonce_subscribe,
+    "mining.get_transactions": Session._get_transactions,
     "mining.ping": Session._ping,
     "pong": Session._pong,
 }
-
-
-def _hex_or(value: object, default: int) -> int:
-    """A hexadecimal mask as firmwares send it, or the default when it is absent or not a mask."""
-    try:
-        return int(value, 16) & 0xFFFFFFFF if isinstance(value, str) else default
-    except ValueError:
-        return default
-
-
-def _positive(value: object) -> float | None:
-    """A number greater than 0, given as a number or as a numeric string; else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if 0 < number < float("inf") else None

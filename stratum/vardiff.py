@@ -2,24 +2,54 @@
 
 Pure: it counts shares and is asked for a verdict when a job is about to be sent, because a difficulty changes
 only together with a job (peers: Q-08, Q-23). Being asked by jobs and not by shares, it also lowers the
-difficulty of a machine that has fallen silent. One step up is at most 8 times, one step down at most 16.
+difficulty of a machine that has fallen silent.
+
+The rule: difficulties are powers of two; the right one lets a machine give between 1/√2 and √2 of the wish.
+Two running tests (Page's CUSUM on Poisson counts) find out fast that the rate has left this band by much, a
+long count finds out slowly that it lies beside the band by little. Evidence is what is expected, in shares.
+docs/vardiff.md explains the constants and shows what they do in a simulation, beside other pools.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log2
+from math import ceil, floor, inf, log2, sqrt
+from math import log as ln
 
 STEP_UP = 3
 STEP_DOWN = 4
-"""Largest change of the exponent at one retarget."""
-SETTLE_SECONDS = 15.0
-"""No verdict on less time than this, unless ENOUGH_SHARES came."""
-ENOUGH_SHARES = 24
-WINDOW_SECONDS = 180.0
-WINDOW_SHARES = 40.0
-"""Counting starts anew after so long and so many expected shares, so that old behaviour is forgotten; with
-fewer expected shares a machine at half the wished rate, or silent, could never be told from bad luck."""
+"""Largest change of the exponent with one job."""
+ALARM_SECONDS = 1.0
+"""How soon after an alarm the server asks at the earliest; an alarm is a count that is too many even then."""
+PROOF = 5.0
+SETTLED_PROOF = 7.0
+RAMP_DOWN = 3.0
+"""Log likelihood ratio that proves "at least a step away" against "within the band", on the ramp and after."""
+FRESH_PROOF = PROOF - 5 * ln(2)
+"""What is taken for proven at the start, which is a guess; and"""
+WAKING_PROOF = PROOF - 3 * ln(2)
+"""at the first share after silence: few more, fast, prove that the machine is back."""
+LONG_MEMORY = 240.0
+"""Expected shares after which the long count forgets: 20 minutes at 12 a minute."""
+LONG_DOUBT = 2.0
+SETTLED_DOUBT = 3.5
+"""Standard deviations by which the long count must lie outside of the band, before and after it is full."""
+APART_SECONDS = 60.0
+"""Least time between two changes, ramp and floods excepted (Q-23)."""
+RAMP_SECONDS = 90.0
+"""The ramp lasts so long after a connection, a wish, an awakening or a flood."""
+FLOOD_STEPS = 3
+"""A machine that is due so many steps up floods: it is answered at once, whenever the last change was."""
+SILENT_STEPS = 2
+"""Silence alone lowers at most this far under the difficulty of the last share."""
+UNPROVEN_STEPS = 8
+"""A machine that never gave a share comes down at most this far under its first difficulty."""
+UNPROVEN_SILENCE = 4.0
+"""Expected shares without any that lower the difficulty of a machine that never gave one."""
+UNPROVEN_JUMP = 3
+_SHORTEST_SECONDS = 0.25
+_LN2 = ln(2)
+_BAND = sqrt(2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,64 +60,262 @@ class DifficultyPolicy:
     minimum: int
     maximum: int
     shares_per_minute: float
+    floor: int | None = None
+    """What a device class has in place of `minimum`; it may lie on either side of it."""
 
     def bounded(self, exponent: int, ceiling: int) -> int:
-        """`exponent` inside the policy and not above `ceiling`, the difficulty of a block."""
-        return max(min(exponent, self.maximum, ceiling), self.minimum)
+        """`exponent` inside the policy and not above `ceiling`, the difficulty of a block.
+
+        Only the pool's own minimum goes above the ceiling (a test chain whose blocks are easier than a share
+        may be); a class's floor does not, or its machines would keep blocks to themselves (I9).
+        """
+        floor = self.minimum if self.floor is None else min(self.floor, max(ceiling, self.minimum))
+        return max(min(exponent, self.maximum, ceiling), floor)
+
+
+class _Evidence:
+    """Shares seen beside shares expected, and how much they prove."""
+
+    __slots__ = ("expected", "score", "shares")
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        self.score = self.shares = self.expected = 0.0
+
+    def weigh(self, shares: float, expected: float, gain: float) -> None:
+        """Page's test: what speaks against the suspicion ends in forgetting, not in credit."""
+        self.score += gain
+        if self.score <= 0.0:
+            self.forget()
+        else:
+            self.shares += shares
+            self.expected += expected
 
 
 class Vardiff:
     """Counts the shares of one connection and proposes its difficulty."""
 
-    __slots__ = ("_counted_from", "_policy", "_shares", "_suggested", "_wished_minimum", "exponent")
+    __slots__ = (
+        "_above",
+        "_alarm",
+        "_asked_at",
+        "_below",
+        "_changed_at",
+        "_first",
+        "_fixed",
+        "_long_expected",
+        "_long_shares",
+        "_owed",
+        "_pending",
+        "_proven",
+        "_quiet",
+        "_ramp_until",
+        "_sent",
+        "_shares",
+        "_suggested",
+        "_wished_minimum",
+        "exponent",
+        "policy",
+    )
 
-    def __init__(self, policy: DifficultyPolicy, now: float) -> None:
-        self._policy = policy
+    def __init__(self, policy: DifficultyPolicy) -> None:
+        self.policy = policy
         self.exponent = policy.start
-        self._shares = 0
-        self._counted_from = now
+        """The newest verdict: what the next job goes out with when nothing new is learnt."""
+        self._sent: int | None = None
+        self._first = policy.start
+        self._proven: int | None = None
+        """The difficulty at which the last share came; None before the first."""
+        self._pending = True
         self._suggested: int | None = None
-        self._wished_minimum = policy.minimum
+        self._wished_minimum: int | None = None
+        self._fixed: int | None = None
+        self._shares = 0.0
+        self._alarm = inf
+        self._asked_at = self._changed_at = self._ramp_until = 0.0
+        self._above = _Evidence()
+        self._below = _Evidence()
+        self._long_shares = self._long_expected = 0.0
+        self._quiet = 0.0
+        """Expected shares since the last that came."""
+        self._owed = 0
+        """Steps up that are proven but were more than one job may bring."""
 
-    def suggest(self, exponent: int, now: float) -> None:
-        """The miner's own wish; the bounds are applied when the next job goes out.
+    def adopt(self, policy: DifficultyPolicy) -> None:
+        """The device class became known. Its start counts only before the first job and without a wish."""
+        self.policy = policy
+        if self._sent is None and self._suggested is None and self._fixed is None:
+            self.exponent = policy.start
 
-        The same wish again, which some firmware sends as a keep-alive (peers: Q-61), changes nothing.
+    def suggest(self, exponent: int) -> None:
+        """The miner's own wish: a start, from where adjustment goes on (D-06). Bounded with the next job.
+
+        The same wish again, which some firmware sends as a keep-alive (peers: Q-61), changes nothing. A
+        machine whose rate is known cannot wish itself further down than silence and a share could bring it.
         """
         if exponent != self._suggested:
-            self._suggested = self.exponent = exponent
-            self._restart(now)
+            self._suggested = exponent
+            if self._proven is not None:
+                exponent = max(exponent, self._proven - STEP_DOWN)
+            self.exponent = exponent
+            self._pending = True
 
     def wish_at_least(self, exponent: int) -> None:
-        """The miner wants nothing easier (BIP310 minimum-difficulty); the pool's own bounds go before it."""
+        """The miner wants nothing easier (minimum-difficulty, md=); the pool's bounds go before it."""
         self._wished_minimum = exponent
 
-    def count(self) -> None:
-        """One accepted share at the present difficulty."""
-        self._shares += 1
+    def fix(self, exponent: int) -> None:
+        """The miner wants this and no other (fd=). It stays, unless that would flood: see `_wish`."""
+        if exponent != self._fixed:
+            self._fixed = self.exponent = exponent
+            self._pending = True
 
-    def retarget(self, now: float, ceiling: int) -> int:
-        """The exponent for the job that is about to be sent."""
-        elapsed = now - self._counted_from
-        if elapsed < 0:
-            self._restart(now)
-        elif elapsed >= SETTLE_SECONDS or self._shares >= ENOUGH_SHARES:
-            expected = self._policy.shares_per_minute * max(elapsed, 0.5) / 60.0
-            step = self._step(expected)
-            if step or (elapsed >= WINDOW_SECONDS and expected >= WINDOW_SHARES):
-                self.exponent += step
-                self._restart(now)
-        self.exponent = self._policy.bounded(max(self.exponent, self._wished_minimum), ceiling)
-        return self.exponent
+    def count(self, weight: float = 1.0) -> bool:
+        """One accepted share; True when the next regular job should not be waited for.
 
-    def _step(self, expected: float) -> int:
-        # A Poisson count strays by its root: within three roots and less than twice off, nothing is proven.
-        deviation = abs(self._shares - expected)
-        if deviation * deviation <= 9.0 * max(expected, 1.0):
-            return 0
-        ratio = log2(max(self._shares, 0.5) / expected)
-        return max(min(round(ratio), STEP_UP), -STEP_DOWN)
+        A share of a job with another difficulty than the newest weighs that difficulty over the newest.
+        """
+        self._shares += weight
+        return self._shares >= self._alarm
 
-    def _restart(self, now: float) -> None:
-        self._shares = 0
-        self._counted_from = now
+    def retarget(self, ticks: float, ceiling: int) -> int:
+        """The exponent for the job that is about to be sent, or would be."""
+        fresh = self._pending or ticks < self._asked_at
+        if not fresh:
+            self._learn(ticks)
+            self._judge(ticks)
+        self.exponent = exponent = self._bounded(self.exponent, ceiling)
+        if fresh or exponent != self._sent:
+            self._sent = exponent
+            self._changed_at = ticks
+            self._forget()
+        if fresh:
+            self._begin(ticks)
+        self._shares = 0.0
+        self._asked_at = ticks
+        self._alarm = self._alarm_count(ceiling)
+        return exponent
+
+    def _bounded(self, exponent: int, ceiling: int) -> int:
+        for wish in (self._wished_minimum, self._fixed):
+            if wish is not None and wish > exponent:
+                exponent = wish
+        return self.policy.bounded(exponent, ceiling)
+
+    def _wish(self) -> float:
+        """Shares a second. A fixed difficulty may give eight times as many before it is not kept."""
+        wish = self.policy.shares_per_minute / 60.0
+        return wish if self._fixed is None else wish * 2**STEP_UP
+
+    def _begin(self, ticks: float) -> None:
+        self._owed = 0
+        self._ramp_until = ticks + RAMP_SECONDS
+        self._above.score = FRESH_PROOF
+        if self._pending:
+            self._first = self.exponent
+            self._pending = False
+
+    def _forget(self) -> None:
+        self._above.forget()
+        self._below.forget()
+        self._long_shares = self._long_expected = self._quiet = 0.0
+
+    def _learn(self, ticks: float) -> None:
+        """Weigh what came since the last question."""
+        shares = self._shares
+        expected = self._wish() * max(ticks - self._asked_at, _SHORTEST_SECONDS)
+        waking = shares > 0 and self._sleeping()
+        self._above.weigh(shares, expected, shares * _LN2 - expected * _BAND)
+        self._below.weigh(shares, expected, expected * (_BAND / 4) - shares * _LN2)
+        self._long_shares += shares
+        self._long_expected += expected
+        if self._long_expected > LONG_MEMORY:
+            self._long_shares *= LONG_MEMORY / self._long_expected
+            self._long_expected = LONG_MEMORY
+        if shares > 0:
+            self._quiet = 0.0
+        else:
+            self._quiet += expected
+        if waking:
+            # When it woke within this time is not known: counting starts here, with an open eye.
+            self._ramp_until = ticks + RAMP_SECONDS
+            self._below.forget()
+            self._long_shares = self._long_expected = 0.0
+            if self._above.score < WAKING_PROOF:
+                self._above.forget()
+                self._above.score = WAKING_PROOF
+        if shares >= 1:
+            self._proven = self._sent
+
+    def _sleeping(self) -> bool:
+        """It was silent, and that has lowered its difficulty or soon will."""
+        return self._quiet > 0 and (self._proven is None or self._proven > self.exponent)
+
+    def _judge(self, ticks: float) -> None:
+        proof = PROOF if ticks < self._ramp_until else SETTLED_PROOF
+        doubt = LONG_DOUBT if self._long_expected < LONG_MEMORY else SETTLED_DOUBT
+        up = self._owed if self._owed_confirmed(ticks) else self._step_up(proof, doubt)
+        self._owed = 0
+        apart = ticks - self._changed_at >= APART_SECONDS
+        if up:
+            if apart or up >= FLOOD_STEPS or ticks < self._ramp_until:
+                self._raise(up, ticks)
+            return
+        if not apart and self._proven is not None and ticks >= self._ramp_until:
+            return
+        down = self._step_down(proof if proof > PROOF else RAMP_DOWN, doubt)
+        if down:
+            lowest = self._lowest()
+            self.exponent = min(max(self.exponent - down, lowest), self.exponent)
+            self._below.forget()
+
+    def _raise(self, steps: int, ticks: float) -> None:
+        if steps >= FLOOD_STEPS:
+            self._ramp_until = ticks + RAMP_SECONDS
+        self._owed = max(steps - STEP_UP, 0)
+        self.exponent += min(steps, STEP_UP)
+        self._above.forget()
+
+    def _owed_confirmed(self, ticks: float) -> bool:
+        """At the new difficulty there came about as many shares as the steps still owed let expect."""
+        due = self._wish() * max(ticks - self._asked_at, _SHORTEST_SECONDS) * 2**self._owed
+        return self._owed > 0 and self._shares >= 1 and due / 3 - 1 <= self._shares <= 3 * due + 3
+
+    def _step_up(self, proof: float, doubt: float) -> int:
+        above = self._above
+        if above.score >= proof and above.shares >= 1:
+            ratio = log2((above.shares - 0.5) / max(above.expected, 1e-9))
+            return max(int(ratio) if proof > PROOF and ratio < FLOOD_STEPS else round(ratio), 1)
+        edge = self._long_expected * _BAND
+        if self._long_shares - edge > doubt * sqrt(edge) and self._long_expected > UNPROVEN_SILENCE:
+            return 1
+        return 0
+
+    def _step_down(self, proof: float, doubt: float) -> int:
+        below = self._below
+        if self._proven is None:
+            if self._quiet < UNPROVEN_SILENCE:
+                return 0
+            # With 95 % certainty the rate is under 3 / quiet; afterwards it is at most four times the wish.
+            return min(floor(log2(self._quiet / 3.0)) + UNPROVEN_JUMP, STEP_DOWN)
+        if below.score >= proof:
+            return min(max(int(log2(below.expected / (below.shares + 0.5))), 1), STEP_DOWN)
+        edge = self._long_expected / _BAND
+        return int(edge - self._long_shares > doubt * sqrt(edge))
+
+    def _lowest(self) -> int:
+        """What this verdict may not go below."""
+        if self._proven is None:
+            return self._first - UNPROVEN_STEPS
+        return self._proven - (STEP_DOWN if self._shares >= 1 else SILENT_STEPS)
+
+    def _alarm_count(self, ceiling: int) -> float:
+        """So many shares would be too many even if the server asked at once."""
+        if self._bounded(self.exponent + 1, ceiling) == self.exponent:
+            return inf
+        if self._owed or self._sleeping():
+            return 1.0
+        soonest = self._wish() * ALARM_SECONDS * _BAND
+        return max(ceil((PROOF - self._above.score + soonest) / _LN2), 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pool.embedded_chain import EmbeddedChain
+from pool.empty_template import empty_template
 from pool.node import Node
 from stratum.job import Template
 from tests.integration.bitcoind_process import running_bitcoind
@@ -62,6 +63,37 @@ async def test_confirmations(node: Node) -> None:
     assert await node.confirmations(block_hash(first)) == 1
     await node.submit(solve(await node.template()))
     assert await node.confirmations(block_hash(first)) == 2
+
+
+async def test_the_header_of_a_tip_tells_what_the_next_template_will_say(
+    node: Node, request: pytest.FixtureRequest
+) -> None:
+    """All but transactions and time; and a block of it is taken, on signet too."""
+    chain = "signet" if "signet" in request.node.name else "regtest"
+    assert await node.header(UNKNOWN) is None
+    for _ in range(13):  # more than the blocks whose median time counts
+        mined = await node.template()
+        assert await node.submit(solve(mined)) is None
+        header = await node.header(await node.tip())
+        assert header is not None
+        assert (header.height, header.previous) == (mined.height, mined.previous_block[::-1].hex())
+        empty = empty_template(chain, header, mined, mined.current_time)
+        assert empty is not None
+        full = await node.template()
+        assert empty == dataclasses.replace(full, current_time=empty.current_time, long_poll_id="")
+    assert await node.submit(solve(empty)) is None
+    assert await node.height() == empty.height
+
+
+async def test_a_side_chain_has_no_header(node: Node) -> None:
+    template = await node.template()
+    ours, rival = solve(template, b"ours"), solve(template, b"rival")
+    await node.submit(ours)
+    await node.submit(rival)
+    assert await node.header(block_hash(ours)) is not None
+    assert await node.header(block_hash(rival)) is None
+    await node.prefer(block_hash(ours))
+    assert await node.tip() == block_hash(ours)
 
 
 async def test_a_block_leaves_the_main_chain_and_comes_back(node: Node) -> None:

@@ -1,9 +1,14 @@
 """What only a real bitcoind can show: its chains, its start, its restart, its cookie, its mempool."""
 
 import asyncio
+import dataclasses
 import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 import uvloop
 from bitcoin.core import (
@@ -15,10 +20,18 @@ from bitcoin.core import (
 )
 from bitcoin.core.script import OP_TRUE, CScript
 
+import native
 from pool.bitcoind import Bitcoind
+from pool.empty_template import empty_template
+from pool.metrics import Metrics
 from pool.node import NodeDown, NodeError, NodeSyncing, NodeWrongChain
+from pool.proposals import unsolved_block
+from pool.work import Work
+from stratum.job import CoinbaseTerms, Job, JobBook, Template
 from tests.integration.bitcoind_process import BitcoindProcess, bitcoind_or_skip, running_bitcoind
 from tests.integration.solving import block_hash, solve, transaction_ids
+from tests.pool.fakes import until
+from tests.stratum.fakes import MASK, TERMS, WireJob, read_notify
 
 ANYONE_CAN_SPEND = "raw(51)#8lvh9jxk"
 
@@ -181,3 +194,192 @@ def test_the_client_works_on_uvloop() -> None:
     bitcoind_or_skip()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(mine())
+
+
+@pytest.mark.parametrize("height", [1, 144, 149, 150, 151, 299, 300])
+async def test_an_empty_job_is_a_valid_block_also_where_the_subsidy_halves(height: int) -> None:
+    """The pool's own job, from a tip's header alone; and one satoshi more would be too many."""
+    async with running_bitcoind() as process:
+        client = process.client()
+        if height > 2:
+            await generate(process, height - 2)
+        mined = await client.template()
+        if height > 1:
+            await client.submit(solve(mined))
+            header = await client.header(await client.tip())
+            assert header is not None
+            empty = empty_template("regtest", header, mined, int(time.time()))
+            assert empty is not None
+        else:
+            empty = mined
+        greedy = dataclasses.replace(empty, coinbase_value=empty.coinbase_value + 1)
+        assert await client.submit(solved_by_job(greedy)) == "bad-cb-amount"
+        assert await client.submit(solved_by_job(empty)) is None
+        assert await client.height() == height
+        await client.close()
+
+
+def solved_by_job(template: Template) -> bytes:
+    """A block of the pool's own job, its nonce found."""
+    job, _ = JobBook(7, MASK).add(template, TERMS)
+    block = unsolved_block(job)
+    nonce = native.scan(block[:80], 0, 1 << 20, template.target.to_bytes(32, "big"))
+    assert nonce is not None
+    return block[:76] + nonce.to_bytes(4, "little") + block[80:]
+
+
+class Miner:
+    """Reads the notify lines that Work sends, and builds blocks from nothing else."""
+
+    def __init__(self) -> None:
+        self.book = JobBook(1, MASK)
+        self.metrics = Metrics()
+        self.jobs: list[WireJob] = []
+
+    def send(self, job: Job, clean: bool) -> None:
+        line = job.notify_clean if clean else job.notify
+        self.jobs.append(read_notify(msgspec.json.decode(line)["params"]))
+
+    @property
+    def tip(self) -> str:
+        """What the newest job builds on."""
+        return self.jobs[-1].previous[::-1].hex()
+
+    def block(self, job: WireJob) -> bytes:
+        """A block with only its coinbase, which must be all that the job has."""
+        assert job.branches == []
+        extranonces = bytes(4), bytes(8)
+        header = job.header(*extranonces, job.ntime, 0)
+        nonce = native.scan(header, 0, 1 << 20, (0x7FFFFF << 232).to_bytes(32, "big"))
+        assert nonce is not None
+        known = self.book.find(job.job_id)
+        assert known is not None
+        return known.block(header[:76] + nonce.to_bytes(4, "little"), *extranonces)
+
+
+@asynccontextmanager
+async def mining(*clients: Bitcoind) -> AsyncIterator[Miner]:
+    miner = Miner()
+    work = Work(clients, miner.book, TERMS, miner.send, miner.metrics, empty_blocks_on="regtest")
+    task = asyncio.create_task(work.run())
+    try:
+        await until(lambda: bool(miner.jobs))
+        yield miner
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def test_an_empty_job_reaches_the_miner_first_and_the_full_one_follows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The node chooses transactions for long, so to speak; a block of the empty job is taken meanwhile."""
+    async with running_bitcoind() as process:
+        client = process.client()
+        await generate(process, 1)
+        thinks = asyncio.Event()
+        thinks.set()
+        answer = client.template
+
+        async def template(long_poll_id: str | None = None) -> Template:
+            answered = await answer(long_poll_id)
+            await thinks.wait()
+            return answered
+
+        monkeypatch.setattr(client, "template", template)
+        async with mining(client) as miner:
+            thinks.clear()
+            await generate(process, 1)
+            await until(lambda: len(miner.jobs) == 2)
+            empty = miner.jobs[1]
+            assert empty.clean
+            assert empty.previous[::-1].hex() == await client.tip()
+            block = miner.block(empty)
+            thinks.set()
+            await until(lambda: len(miner.jobs) == 3)
+            assert not miner.jobs[2].clean
+            assert miner.jobs[2].previous == empty.previous
+            assert await client.submit(block) is None, "a share on the empty job may come later"
+            assert await client.tip() == block_hash(block)
+            await until(lambda: miner.jobs[-1].clean and len(miner.jobs) > 3)
+        await client.close()
+
+
+async def test_the_push_of_the_second_node_is_enough_while_the_first_lags() -> None:
+    """Two real nodes that do not know each other; the block comes to the second alone."""
+    async with running_bitcoind() as first, running_bitcoind() as second:
+        slow, quick = first.client(zmq=False), second.client()
+        async with mining(slow, quick) as miner:
+            for _ in range(100):  # a subscription takes a moment: until it is there both get each block
+                block = solve(await quick.template())
+                assert await quick.submit(block) is None
+                with suppress(TimeoutError):
+                    await until(lambda: miner.tip == block_hash(block), 0.3)  # noqa: B023
+                    break
+                await slow.submit(block)
+                await until(lambda: miner.tip == block_hash(block))  # noqa: B023
+            told = len(miner.jobs)
+            assert await slow.tip() != miner.tip
+            await asyncio.sleep(1.5)
+            assert {job.previous for job in miner.jobs[told - 1 :]} == {miner.jobs[-1].previous}, (
+                "not drawn back by the node that lags"
+            )
+            assert not any(job.clean for job in miner.jobs[told:])
+        for client in (slow, quick):
+            await client.close()
+
+
+async def test_the_node_judges_the_pools_first_job() -> None:
+    async with running_bitcoind() as process:
+        client = process.client()
+        async with mining(client) as miner:
+            read = miner.metrics.registry.get_sample_value
+            await until(lambda: read("dmpool_job_proposal_ok", {"node": client.name}) == 1)
+        await client.close()
+
+
+async def test_proposals_are_judged_like_blocks_but_for_their_work() -> None:
+    async with running_bitcoind() as process:
+        client = process.client()
+        template = await client.template()
+
+        def proposal(changed: Template, terms: CoinbaseTerms = TERMS) -> bytes:
+            return unsolved_block(JobBook(7, MASK).add(changed, terms)[0])
+
+        assert await client.propose(proposal(template)) is None
+        assert await client.tip() == template.previous_block[::-1].hex(), "nothing was added"
+        refused = {
+            "bad-cb-amount": {"coinbase_value": template.coinbase_value + 1},
+            "bad-cb-height": {"height": template.height + 1},
+            "bad-witness-merkle-match": {"witness_commitment": b"\x6a\x24\xaa\x21\xa9\xed" + bytes(32)},
+            "time-too-new": {"current_time": template.current_time + 3 * 3600},
+        }
+        words = {
+            word: await client.propose(proposal(dataclasses.replace(template, **changes)))
+            for word, changes in refused.items()
+        }
+        assert words == {word: word for word in refused}
+        assert await client.propose(b"no block") == "Block decode failed"
+        await client.submit(solve(template))
+        assert await client.propose(proposal(template)) == "inconclusive-not-best-prevblk"
+        await client.close()
+
+
+async def test_a_node_builds_on_the_block_that_it_is_told_to_prefer() -> None:
+    async with running_bitcoind() as process:
+        client = process.client()
+        template = await client.template()
+        rival, ours = solve(template, b"rival"), solve(template, b"ours")
+        assert await client.submit(rival) is None
+        assert await client.submit(ours) is None
+        assert await client.confirmations(block_hash(ours)) == -1
+        await client.prefer(block_hash(ours))
+        assert await client.tip() == block_hash(ours)
+        longer = solve(await client.template())
+        await client.submit(longer)
+        await client.prefer(block_hash(rival))
+        assert await client.tip() == block_hash(longer), "more work still decides"
+        with pytest.raises(NodeError, match="Block not found"):
+            await client.prefer("12" * 32)
+        await client.close()

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-from pool.node import NodeDown, NodeError
+from pool.node import NodeDown, NodeError, TipHeader
 from stratum.job import Template
-from tests.stratum.fakes import template
+from tests.stratum.fakes import NOW, sha256d, template
 
 
 async def until(true: Callable[[], bool], seconds: float = 10) -> None:
@@ -38,6 +38,13 @@ class FakeNode:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     branch: int = 0
     frozen_tip: str | None = None
+    thinks: asyncio.Event | None = None
+    """While set to an event, templates wait for it: what they say is decided afterwards."""
+    header_thinks: asyncio.Event | None = None
+    objections: list[str | Exception | None] = field(default_factory=list)
+    """Answers to `propose`, in order; afterwards None."""
+    proposed: list[bytes] = field(default_factory=list)
+    preferred: list[str] = field(default_factory=list)
 
     def ask(self, what: str) -> None:
         self.asked.append(what)
@@ -68,6 +75,9 @@ class FakeNode:
             while long_poll_id == self.now().long_poll_id or not self.long_polls:
                 await self.changed.wait()
             self.ask("long poll answered")
+        if self.thinks is not None:
+            await self.thinks.wait()
+            self.ask("template is ready")
         return self.now()
 
     async def tip(self) -> str:
@@ -91,11 +101,35 @@ class FakeNode:
         verdict = self.verdicts.pop(0) if self.verdicts else None
         if isinstance(verdict, Exception):
             raise verdict
+        if verdict is None:
+            self.known.setdefault(sha256d(block[:80])[::-1].hex(), 1)
         return verdict
 
     async def confirmations(self, block_hash: str) -> int | None:
         self.ask("confirmations")
         return self.known.get(block_hash)
+
+    async def header(self, block_hash: str) -> TipHeader | None:
+        self.ask("header")
+        if self.header_thinks is not None:
+            await self.header_thinks.wait()
+        if block_hash != self.best():
+            return None
+        height = self.now().height - 1
+        previous = template(height).previous_block[::-1].hex()
+        return TipHeader(block_hash, previous, height, self.now().bits, int(NOW) - 3600)
+
+    async def propose(self, block: bytes) -> str | None:
+        self.ask("propose")
+        self.proposed.append(block)
+        objection = self.objections.pop(0) if self.objections else None
+        if isinstance(objection, Exception):
+            raise objection
+        return objection
+
+    async def prefer(self, block_hash: str) -> None:
+        self.ask("prefer")
+        self.preferred.append(block_hash)
 
     async def height(self) -> int:
         self.ask("height")

@@ -14,7 +14,7 @@ from aiohttp import web
 from pool.bitcoind import Bitcoind
 from pool.node import NodeDown, NodeError, NodeSyncing, NodeWrongChain
 from tests.integration.bitcoind_process import free_port
-from tests.pool.test_node import answer
+from tests.pool.test_node import answer, header
 
 SECRET = "s3cr3t"
 Answer = Callable[[web.Request, dict[str, Any]], web.Response]
@@ -181,6 +181,68 @@ async def test_no_verdict_on_a_block_is_an_error(code: int) -> None:
     async with served(lambda _request, _call: failure(code, "later")) as node:
         with pytest.raises(NodeError, match="later"):
             await node.submit(b"\x01")
+
+
+async def test_header() -> None:
+    answers = [
+        result(header()),
+        result(header(confirmations=-1)),
+        failure(-5, "Block not found"),
+        result({"hash": 1}),
+        failure(-28, "Loading"),
+    ]
+    calls: list[dict[str, Any]] = []
+
+    def respond(_request: web.Request, call: dict[str, Any]) -> web.Response:
+        calls.append(call)
+        return answers[len(calls) - 1]
+
+    async with served(respond) as node:
+        found = await node.header("ab" * 32)
+        assert found is not None
+        assert found.height == 7
+        assert await node.header("ab" * 32) is None
+        assert await node.header("ab" * 32) is None
+        with pytest.raises(NodeError, match=rf"{node.name}.*unusable block header"):
+            await node.header("ab" * 32)
+        with pytest.raises(NodeSyncing):
+            await node.header("ab" * 32)
+    assert (calls[0]["method"], calls[0]["params"]) == ("getblockheader", ["ab" * 32])
+
+
+async def test_a_proposal_and_its_verdicts() -> None:
+    answers = [
+        result(None),
+        result("bad-cb-height"),
+        failure(-22, "Block decode failed"),
+        failure(-1, "later"),
+    ]
+    calls: list[dict[str, Any]] = []
+
+    def respond(_request: web.Request, call: dict[str, Any]) -> web.Response:
+        calls.append(call)
+        return answers[len(calls) - 1]
+
+    async with served(respond) as node:
+        assert await node.propose(b"\x01\x02") is None
+        assert await node.propose(b"\x01\x02") == "bad-cb-height"
+        assert await node.propose(b"\x01\x02") == "Block decode failed"
+        with pytest.raises(NodeError, match="later"):
+            await node.propose(b"\x01\x02")
+    assert calls[0]["method"] == "getblocktemplate"
+    assert calls[0]["params"] == [{"mode": "proposal", "data": "0102", "rules": ["segwit"]}]
+
+
+async def test_prefer() -> None:
+    calls: list[dict[str, Any]] = []
+
+    def respond(_request: web.Request, call: dict[str, Any]) -> web.Response:
+        calls.append(call)
+        return result(None)
+
+    async with served(respond) as node:
+        await node.prefer("ab" * 32)
+    assert (calls[0]["method"], calls[0]["params"]) == ("preciousblock", ["ab" * 32])
 
 
 @pytest.mark.parametrize(("chain", "rules"), [("main", ["segwit"]), ("signet", ["segwit", "signet"])])

@@ -41,6 +41,7 @@ def block(number: int) -> FoundBlock:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(found_blocks, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(found_blocks, "CLOSE_SECONDS", 0.5)
+    monkeypatch.setattr(found_blocks, "LOOK_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -59,9 +60,11 @@ async def make(directory: Path, node: FakeNode) -> AsyncIterator[Make]:
     made: list[FoundBlocks] = []
 
     def maker(
-        *nodes: FakeNode, on_verdict: Callable[[str, str], object] = lambda name, word: None
+        *nodes: FakeNode,
+        on_verdict: Callable[[str, str], object] = lambda name, word: None,
+        on_place: Callable[[str], object] = lambda place: None,
     ) -> FoundBlocks:
-        made.append(FoundBlocks(directory, nodes or (node,), on_verdict))
+        made.append(FoundBlocks(directory, nodes or (node,), on_verdict, on_place))
         return made[-1]
 
     yield maker
@@ -371,3 +374,94 @@ async def test_i10_strange_names_are_harmless(make: Make, node: FakeNode, direct
     assert make().recover() == [block(2).record]
     await until(lambda: ".answered" in marks(directory, block(2)))
     assert node.submitted == [block(2).block]
+
+
+async def test_a_node_that_took_the_block_is_told_to_build_on_it(make: Make) -> None:
+    """Core's preciousblock: of two blocks of one height a pool wants to build on its own."""
+    one, two = FakeNode("one"), FakeNode("two", verdicts=["bad-prevblk"])
+    make(one, two).found(block(1))
+    await until(lambda: one.preferred == [block(1).record.block_hash])
+    await asyncio.sleep(0.03)
+    assert two.preferred == []
+
+
+@pytest.mark.parametrize("trouble", [down(), ZeroDivisionError("a bug"), "hangs"], ids=str)
+async def test_i9_a_node_that_cannot_prefer_a_block_holds_up_nothing(
+    make: Make, node: FakeNode, directory: Path, trouble: Exception | str
+) -> None:
+    async def prefer(block_hash: str) -> None:
+        if isinstance(trouble, Exception):
+            raise trouble
+        await asyncio.sleep(60)
+
+    node.prefer = prefer  # type: ignore[method-assign]
+    places: list[str] = []
+    keeper = make(on_place=places.append)
+    keeper.found(block(1))
+    await until(lambda: places == ["in_chain"])
+    assert ".answered" in marks(directory, block(1))
+    await asyncio.wait_for(keeper.close(), 0.4)
+
+
+async def test_a_block_that_was_taken_is_looked_up_until_it_is_in_a_best_chain(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Here a rival came first everywhere, and the next block decides for ours."""
+    block_hash = block(1).record.block_hash
+    one, two = FakeNode("one", known={block_hash: -1}), FakeNode("two", known={block_hash: -1})
+    places: list[str] = []
+    make(one, two, on_place=places.append).found(block(1))
+    await until(lambda: two.asked.count("confirmations") > 2)
+    assert places == []
+    two.known[block_hash] = 2
+    await until(lambda: places == ["in_chain"])
+    asked = one.asked.count("confirmations")
+    await asyncio.sleep(0.06)
+    assert one.asked.count("confirmations") == asked, "no more questions"
+    assert not [one for one in caplog.records if one.levelname == "ERROR"]
+
+
+@pytest.mark.parametrize(("confirmations", "place"), [(-1, "off_chain"), (None, "silent")])
+async def test_a_block_that_is_in_no_best_chain_is_an_alarm(
+    make: Make,
+    node: FakeNode,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    confirmations: int | None,
+    place: str,
+) -> None:
+    monkeypatch.setattr(found_blocks, "LOOKS", 3)
+
+    async def look(block_hash: str) -> int | None:
+        if confirmations is None:
+            raise down()
+        return confirmations
+
+    node.confirmations = look  # type: ignore[method-assign]
+    places: list[str] = []
+    make(on_place=places.append).found(block(1))
+    await until(lambda: places == [place])
+    assert f"{block(1).name} was taken but is in no best chain" in caplog.text
+    assert f"node: {place}" in caplog.text
+
+
+async def test_i9_a_node_that_lost_the_block_or_missed_it_gets_it_again(make: Make) -> None:
+    one, two = FakeNode("one"), FakeNode("two", fault=down("two"))
+    places: list[str] = []
+    make(one, two, on_place=places.append).found(block(1))
+    await until(lambda: bool(one.submitted and two.submitted))
+    one.known.clear()  # its power failed
+    two.fault = None
+    await until(lambda: places == ["in_chain"])
+    assert len(one.submitted) >= 2
+    assert len(two.submitted) >= 2
+
+
+async def test_a_refused_block_is_not_followed(make: Make, node: FakeNode, directory: Path) -> None:
+    node.verdicts = ["bad-cb-amount"]
+    places: list[str] = []
+    make(on_place=places.append).found(block(1))
+    await until(lambda: ".answered" in marks(directory, block(1)))
+    await asyncio.sleep(0.1)
+    assert (places, node.preferred, node.asked.count("confirmations")) == ([], [], 0)
+    assert len(node.submitted) == 1

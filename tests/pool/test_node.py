@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from bitcoin.core import uint256_from_compact
 
-from pool.node import NodeError, parse_template
+from pool.node import NodeError, TipHeader, parse_header, parse_template
 
 GENESIS_OF_REGTEST = "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206"
 RAW = bytes.fromhex("0200000001") + bytes(60)
@@ -93,3 +93,41 @@ def test_a_bad_value_is_named(changes: dict[str, Any], named: str) -> None:
     with pytest.raises(NodeError) as raised:
         parse_template(answer(**changes))
     assert named in str(raised.value)
+
+
+def header(**changes: Any) -> dict[str, Any]:
+    """A getblockheader result; a field set to None is left out."""
+    fields: dict[str, Any] = {
+        "hash": "ab" * 32,
+        "confirmations": 1,
+        "height": 7,
+        "version": 0x20000000,
+        "time": 1296688700,
+        "mediantime": 1296688605,
+        "bits": "207fffff",
+        "previousblockhash": GENESIS_OF_REGTEST,
+    } | changes
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def test_a_header() -> None:
+    expected = TipHeader("ab" * 32, GENESIS_OF_REGTEST, 7, 0x207FFFFF, 1296688605)
+    assert parse_header(header()) == expected
+
+
+def test_the_header_of_the_genesis_block_has_no_previous_one() -> None:
+    parsed = parse_header(header(height=0, previousblockhash=None))
+    assert parsed is not None
+    assert parsed.previous == ""
+
+
+def test_a_header_outside_the_best_chain_is_none() -> None:
+    assert parse_header(header(confirmations=-1)) is None
+
+
+@pytest.mark.parametrize(
+    "result", [None, [], "x", header(bits="xy"), header(mediantime=None), header(height=-1)]
+)
+def test_an_unusable_header_is_an_error(result: Any) -> None:
+    with pytest.raises(NodeError, match="unusable block header"):
+        parse_header(result)

@@ -3,17 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from pool import work as works
 from pool.metrics import Metrics
-from pool.node import NodeError, NodeSyncing, NodeWrongChain
+from pool.node import NodeError, NodeSyncing, NodeWrongChain, TipHeader
 from pool.work import Work
-from stratum.job import Job, JobBook
+from stratum.job import Job, JobBook, Template
 from tests.pool.fakes import FakeNode, down, until
-from tests.stratum.fakes import MASK, TERMS
+from tests.stratum.fakes import MASK, TERMS, sha256d
+
+JOB_SECONDS, REPEAT_SECONDS, POLL_SECONDS = works.JOB_SECONDS, works.REPEAT_SECONDS, works.POLL_SECONDS
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +27,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(works, "BENCH_SECONDS", 0.05)
     monkeypatch.setattr(works, "LISTEN_AGAIN_SECONDS", 0.02)
     monkeypatch.setattr(works, "JOB_SECONDS", 30.0)
+    monkeypatch.setattr(works, "EMPTY_AFTER_SECONDS", 0.01)
+    monkeypatch.setattr(works, "HOLD_SECONDS", 0.05)
 
 
 class Seen:
@@ -41,14 +46,24 @@ class Seen:
     def heights(self) -> list[int]:
         return [job.template.height for job, _ in self.jobs]
 
+    @property
+    def kinds(self) -> list[tuple[int, bool, bool]]:
+        """Height, clean, empty: of every job."""
+        return [(job.template.height, clean, not job.template.long_poll_id) for job, clean in self.jobs]
+
     def up(self, node: str) -> float | None:
         return self.metrics.registry.get_sample_value("dmpool_node_up", {"node": node})
 
+    def measured(self, histogram: str) -> tuple[float, float]:
+        """How often, and the sum."""
+        read = self.metrics.registry.get_sample_value
+        return read(f"{histogram}_count") or 0.0, read(f"{histogram}_sum") or 0.0
+
 
 @asynccontextmanager
-async def working(*nodes: FakeNode) -> AsyncIterator[Seen]:
+async def working(*nodes: FakeNode, empty_blocks_on: str | None = None) -> AsyncIterator[Seen]:
     seen = Seen()
-    work = Work(nodes, seen.book, TERMS, seen.send, seen.metrics)
+    work = Work(nodes, seen.book, TERMS, seen.send, seen.metrics, empty_blocks_on)
     task = asyncio.create_task(work.run())
     try:
         yield seen
@@ -121,12 +136,55 @@ async def test_a_push_channel_that_fails_ends_nothing(caplog: pytest.LogCaptureF
 async def test_q07_q25_a_job_is_repeated_and_the_repetition_is_not_clean(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert works.JOB_SECONDS <= 30
+    assert JOB_SECONDS < REPEAT_SECONDS
+    assert REPEAT_SECONDS + 2 * POLL_SECONDS <= 30
     monkeypatch.setattr(works, "JOB_SECONDS", 0.06)
     async with working(FakeNode()) as seen:
         await until(lambda: len(seen.jobs) >= 4)
     assert [clean for _, clean in seen.jobs][:4] == [True, False, False, False]
     assert all(one.id != other.id for (one, _), (other, _) in pairwise(seen.jobs)), "Q-53: always a new id"
+
+
+async def test_q07_q25_with_nodes_that_fail_the_last_job_is_repeated_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A node that starts again must not cost the pool its miners; one that is gone must not keep them."""
+    monkeypatch.setattr(works, "REPEAT_SECONDS", 0.04)
+    monkeypatch.setattr(works, "GIVE_UP_SECONDS", 0.4)
+    node = FakeNode()
+    async with working(node) as seen:
+        await until(lambda: bool(seen.jobs))
+        node.fault = down()
+        await until(lambda: len(seen.jobs) >= 4)
+        assert {clean for _, clean in seen.jobs[1:]} == {False}
+        assert len({job.id for job, _ in seen.jobs}) == len(seen.jobs), "Q-53"
+        await asyncio.sleep(0.6)
+        told = len(seen.jobs)
+        await asyncio.sleep(0.1)
+        assert len(seen.jobs) == told
+        node.fault = None
+        node.advance()
+        await until(lambda: seen.heights[-1] == 102)
+        assert seen.jobs[-1][0].id not in {job.id for job, _ in seen.jobs[:-1]}
+
+
+async def test_q07_a_template_that_does_not_come_does_not_stop_the_repetition(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor does the repetition pass for a fresh template."""
+    monkeypatch.setattr(works, "JOB_SECONDS", 0.03)
+    monkeypatch.setattr(works, "REPEAT_SECONDS", 0.04)
+    node = FakeNode()
+    async with working(node) as seen:
+        await until(lambda: bool(seen.jobs))
+        node.thinks = asyncio.Event()
+        await asyncio.sleep(0.05)
+        told = len(seen.jobs)
+        await until(lambda: len(seen.jobs) >= told + 3)
+        node.value += 1
+        node.thinks.set()
+        await until(lambda: seen.jobs[-1][0].template.coinbase_value == node.value)
+    assert [clean for _, clean in seen.jobs] == [True] + [False] * (len(seen.jobs) - 1)
 
 
 @pytest.mark.parametrize(("more", "sent"), [(0, False), (5_000_000, False), (5_000_001, True)])
@@ -257,6 +315,27 @@ async def test_a_late_answer_of_the_node_that_was_left_is_not_taken() -> None:
         assert seen.heights == [101, 102]
 
 
+async def test_a_node_that_is_slow_to_hear_does_not_draw_the_miners_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The one that told of the block is gone a moment later; the other hears of it soon."""
+    monkeypatch.setattr(works, "HOLD_SECONDS", 30.0)
+    one, two = FakeNode("one"), FakeNode("two")
+    async with working(one, two) as seen:
+        await until(lambda: seen.heights == [101])
+        one.fault = down("one")
+        two.advance()
+        await until(lambda: seen.heights == [101, 102])
+        one.fault, two.fault = None, down("two")
+        asked = one.asked.count("template")
+        await until(lambda: one.asked.count("template") > asked + 3)
+        assert seen.heights == [101, 102]
+        one.advance()
+        one.advance()
+        await until(lambda: seen.heights[-1] == 103)
+    assert seen.heights == [101, 102, 103]
+
+
 async def test_all_nodes_down_and_one_comes_back() -> None:
     one, two = FakeNode("one", fault=down("one")), FakeNode("two", fault=down("two"))
     async with working(one, two) as seen:
@@ -294,3 +373,275 @@ async def test_a_stop_at_the_moment_of_a_signal_is_a_stop(turns: int) -> None:
     task.cancel()
     await asyncio.wait({task}, timeout=2)
     assert task.done()
+
+
+@asynccontextmanager
+async def thinking(node: FakeNode, *others: FakeNode) -> AsyncIterator[Seen]:
+    """Work that has its first job, from a node that will think about the next template for long."""
+    async with working(node, *others, empty_blocks_on="regtest") as seen:
+        await until(lambda: bool(seen.jobs))
+        node.thinks = asyncio.Event()
+        yield seen
+        node.thinks.set()
+
+
+@pytest.mark.parametrize("means", MEANS)
+async def test_an_empty_job_goes_ahead_of_a_template_that_takes_its_time(means: str) -> None:
+    node = FakeNode()
+    MEANS[means](node)
+    async with thinking(node) as seen:
+        await asyncio.sleep(0.03)
+        node.advance()
+        if means == "long poll":  # it is the template itself that speaks: nobody knows of the block before
+            await until(lambda: "long poll answered" in node.asked)
+            await asyncio.sleep(0.05)
+            assert seen.kinds == [(101, True, False)]
+            return
+        await until(lambda: seen.kinds == [(101, True, False), (102, True, True)])
+        empty = seen.jobs[-1][0].template
+        assert (empty.transactions, empty.fees) == ((), 0)
+        assert empty.previous_block == node.now().previous_block
+        assert seen.measured("dmpool_job_broadcast_seconds")[0] == 1
+        assert seen.measured("dmpool_full_job_broadcast_seconds")[0] == 0
+        assert node.thinks is not None
+        node.thinks.set()
+        await until(lambda: seen.kinds[2:] == [(102, False, False)])
+        first, full = map(
+            seen.measured, ("dmpool_job_broadcast_seconds", "dmpool_full_job_broadcast_seconds")
+        )
+        assert first[0] == full[0] == 1
+        assert first[1] < full[1], "both are counted from the same first signal"
+        await asyncio.sleep(0.05)
+        assert len(seen.jobs) == 3, "each once"
+    assert not seen.jobs[-2][0].stale
+    assert seen.metrics.registry.get_sample_value("dmpool_empty_jobs_total") == 1
+
+
+async def test_the_full_job_follows_an_empty_one_even_if_it_pays_less() -> None:
+    node = FakeNode(value=1)
+    async with thinking(node) as seen:
+        node.advance()
+        await until(lambda: seen.kinds[1:] == [(102, True, True)])
+        assert node.thinks is not None
+        node.thinks.set()
+        await until(lambda: seen.kinds[2:] == [(102, False, False)])
+
+
+async def test_a_quick_template_leaves_no_room_for_an_empty_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(works, "EMPTY_AFTER_SECONDS", 0.1)
+    node = FakeNode()
+    only_push(node)
+    async with working(node, empty_blocks_on="regtest") as seen:
+        await until(lambda: bool(seen.jobs))
+        for _ in range(3):
+            node.advance()
+            await asyncio.sleep(0.2)
+    assert seen.kinds == [(height, True, False) for height in (101, 102, 103, 104)]
+    assert "header" in node.asked
+    assert seen.measured("dmpool_job_broadcast_seconds")[0] == 3
+    assert seen.measured("dmpool_full_job_broadcast_seconds")[0] == 3
+
+
+async def test_without_the_option_or_on_a_chain_without_a_rule_there_is_no_empty_job() -> None:
+    for chain in (None, "testnet4"):
+        node = FakeNode()
+        async with working(node, empty_blocks_on=chain) as seen:
+            await until(lambda: bool(seen.jobs))
+            node.thinks = asyncio.Event()
+            node.advance()
+            await asyncio.sleep(0.1)
+            assert seen.kinds == [(101, True, False)]
+            node.thinks.set()
+            await until(lambda: seen.kinds[1:] == [(102, True, False)])
+
+
+async def test_a_push_of_the_second_node_is_used_while_the_first_is_slow() -> None:
+    one = FakeNode("one", tip_polls=False, long_polls=False)
+    two = FakeNode("two", pushes=asyncio.Queue())
+    async with thinking(one, two) as seen:
+        one.height_now += 1
+        two.advance()
+        await until(lambda: seen.kinds[1:] == [(102, True, True)])
+        assert "header" in two.asked
+        assert one.thinks is not None
+        one.value = 4_000_000_000
+        one.thinks.set()
+        await until(lambda: seen.kinds[2:] == [(102, False, False)])
+        assert seen.jobs[-1][0].template.coinbase_value == 4_000_000_000
+
+
+async def test_the_next_node_to_tell_is_asked_when_the_first_is_slow_with_its_header() -> None:
+    one = FakeNode("one", pushes=asyncio.Queue(), tip_polls=False, long_polls=False)
+    two = FakeNode("two", pushes=asyncio.Queue())
+    async with thinking(one, two) as seen:
+        one.header_thinks = asyncio.Event()
+        one.advance()
+        await asyncio.sleep(0.05)
+        assert seen.kinds[1:] == []
+        two.advance()
+        await until(lambda: seen.kinds[1:] == [(102, True, True)])
+        one.header_thinks.set()
+        await asyncio.sleep(0.05)
+        assert seen.kinds[1:] == [(102, True, True)], "the late header brings no second empty job"
+
+
+@pytest.mark.parametrize("trouble", ["fails", "slow", "unknown"])
+async def test_a_header_that_cannot_be_had_delays_nothing(
+    trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(works, "HEADER_SECONDS", 0.05)
+    node = FakeNode()
+
+    async def header(block_hash: str) -> TipHeader | None:
+        node.ask("header")
+        if trouble == "fails":
+            raise NodeError("node: no such method")
+        if trouble == "slow":
+            await asyncio.sleep(60)
+        return None
+
+    monkeypatch.setattr(node, "header", header)
+    async with thinking(node) as seen:
+        node.advance()
+        await until(lambda: "header" in node.asked)
+        await asyncio.sleep(0.1)
+        assert seen.kinds == [(101, True, False)]
+        assert node.thinks is not None
+        node.thinks.set()
+        await until(lambda: seen.kinds[1:] == [(102, True, False)])
+    assert node.asked.count("header") == 1, "asked once for each tip"
+
+
+async def test_a_node_on_another_fork_or_ahead_gives_no_empty_job() -> None:
+    one, two = FakeNode("one"), FakeNode("two", pushes=asyncio.Queue())
+    async with thinking(one, two) as seen:
+        two.fault = down("two")  # no templates of it, only its pushes and headers
+        two.ask = two.asked.append  # type: ignore[method-assign]
+        two.branch = 1
+        two.advance()
+        two.branch = 0
+        two.height_now += 1
+        two.advance()
+        await until(lambda: two.asked.count("header") >= 2)
+        await asyncio.sleep(0.05)
+        assert all(not empty for _, _, empty in seen.kinds)
+
+
+async def test_miners_stay_on_the_empty_job_while_the_active_node_lags(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The node that told of the block cannot give templates; the active one still offers the old height."""
+    monkeypatch.setattr(works, "HOLD_SECONDS", 30.0)
+    one, two = FakeNode("one"), FakeNode("two", pushes=asyncio.Queue())
+
+    async def template(long_poll_id: str | None = None) -> Template:
+        raise down("two")
+
+    two.template = template  # type: ignore[method-assign]
+    async with working(one, two, empty_blocks_on="regtest") as seen:
+        await until(lambda: bool(seen.jobs))
+        two.advance()
+        await until(lambda: seen.kinds[1:] == [(102, True, True)])
+        asked = one.asked.count("template")
+        await until(lambda: one.asked.count("template") > asked + 5)
+        assert seen.kinds[1:] == [(102, True, True)], "not flipped back and forth"
+        one.advance()
+        await until(lambda: seen.kinds[2:] == [(102, False, False)])
+
+
+async def test_an_answer_about_the_old_tip_that_comes_after_the_empty_job_is_asked_for_again() -> None:
+    node = FakeNode(pushes=asyncio.Queue(), tip_polls=False, long_polls=False)
+    async with working(node, empty_blocks_on="regtest") as seen:
+        await until(lambda: bool(seen.jobs))
+        old = node.now()
+        answered = asyncio.Event()
+        answers = [old]
+        now = node.now
+
+        async def template(long_poll_id: str | None = None) -> Template:
+            node.ask("template in time")
+            await answered.wait()
+            return answers.pop() if answers else now()
+
+        node.template = template  # type: ignore[method-assign]
+        assert node.pushes is not None
+        node.pushes.put_nowait("ab" * 32)
+        await until(lambda: "template in time" in node.asked)
+        node.advance()
+        await until(lambda: seen.kinds[1:] == [(102, True, True)])
+        answered.set()
+        await until(lambda: seen.kinds[2:] == [(102, False, False)])
+        await asyncio.sleep(0.05)
+        assert len(seen.jobs) == 3
+
+
+async def test_two_blocks_in_quick_succession_give_two_empty_jobs() -> None:
+    node = FakeNode(pushes=asyncio.Queue(), tip_polls=False, long_polls=False)
+    async with thinking(node) as seen:
+        node.advance()
+        await until(lambda: len(seen.jobs) == 2)
+        node.advance()
+        await until(lambda: len(seen.jobs) == 3)
+        assert seen.kinds[1:] == [(102, True, True), (103, True, True)]
+        assert node.thinks is not None
+        node.thinks.set()
+        await until(lambda: seen.kinds[3:] == [(103, False, False)])
+
+
+async def test_a_sibling_tip_of_the_same_height_is_clean_work() -> None:
+    """Two blocks of one height: whichever the node in use builds on is mined."""
+    node = FakeNode()
+    async with working(node, empty_blocks_on="regtest") as seen:
+        await until(lambda: seen.heights == [101])
+        ours, rival = node.now(), sha256d(b"rival")
+        node.now = lambda: replace(ours, previous_block=rival, long_poll_id="rival")  # type: ignore[method-assign]
+        await until(lambda: len(seen.jobs) == 2)
+        await asyncio.sleep(0.05)
+    assert seen.kinds == [(101, True, False)] * 2
+    assert seen.jobs[-1][0].template.previous_block == rival
+
+
+async def test_the_first_signal_of_any_node_starts_the_clock() -> None:
+    one = FakeNode("one", tip_polls=False, long_polls=False, pushes=asyncio.Queue())
+    two = FakeNode("two", pushes=asyncio.Queue())
+    async with working(one, two) as seen:
+        await until(lambda: bool(seen.jobs))
+        one.thinks = two.thinks = asyncio.Event()
+        two.advance()
+        await asyncio.sleep(0.1)
+        one.advance()
+        await asyncio.sleep(0.02)
+        one.thinks.set()
+        await until(lambda: seen.heights[-1] == 102)
+        count, seconds = seen.measured("dmpool_job_broadcast_seconds")
+    assert count == 1
+    assert seconds >= 0.1, "from the signal of the second node on"
+
+
+async def test_a_rival_tip_that_is_never_mined_does_not_count_for_the_next_block() -> None:
+    one, two = FakeNode("one"), FakeNode("two", pushes=asyncio.Queue())
+    async with working(one, two) as seen:
+        await until(lambda: bool(seen.jobs))
+        assert two.pushes is not None
+        two.pushes.put_nowait("ab" * 32)
+        await asyncio.sleep(0.2)
+        one.advance()
+        await until(lambda: seen.heights[-1] == 102)
+        assert seen.measured("dmpool_job_broadcast_seconds")[1] < 0.2
+
+
+async def test_the_first_job_is_proposed_to_each_node_and_full_ones_only() -> None:
+    one, two = FakeNode("one"), FakeNode("two", objections=[down("two")])
+    async with thinking(one, two) as seen:
+        await until(lambda: one.asked.count("propose") == 1 and two.asked.count("propose") == 1)
+        one.advance()
+        two.advance()
+        await until(lambda: seen.kinds[1:] == [(102, True, True)])
+        await asyncio.sleep(0.03)
+        assert two.asked.count("propose") == 1
+        assert one.thinks is not None
+        one.thinks.set()
+        await until(lambda: two.asked.count("propose") == 2)
+        read = seen.metrics.registry.get_sample_value
+        await until(lambda: read("dmpool_job_proposal_ok", {"node": "two"}) == 1)
+    assert one.asked.count("propose") == 1

@@ -13,11 +13,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from stratum.device_class import DeviceClasses
 from stratum.difficulty import Difficulty
-from stratum.interfaces import Submitter, Worker
+from stratum.extranonce import ExtranonceSource
+from stratum.interfaces import Refused, Submitter, Worker
 from stratum.job import CoinbaseTerms, Job, JobBook, Template
-from stratum.messages import Reason
+from stratum.limits import AccountLimits
 from stratum.session import Session
+from stratum.session_context import Ramping, SessionContext
+from stratum.subscriptions import Subscriptions
 from stratum.vardiff import DifficultyPolicy
 
 MASK = 0x1FFFE000
@@ -63,6 +67,7 @@ class FakeGate:
 
     refused: dict[str, str] = field(default_factory=dict)
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)
+    notices: dict[str, str] = field(default_factory=dict)
     generation: int = 0
     asked: list[str] = field(default_factory=list)
 
@@ -74,7 +79,8 @@ class FakeGate:
         first, end = self.spans.get(account, (0, FOR_EVER))
         if not first <= now_us < end:
             return f"licence of {account} is not in force"
-        return Worker(username, sum(account.encode()), worker, first, end)
+        notice = self.notices.get(account, "")
+        return Worker(username, sum(account.encode()), worker, first, end, notice=notice)
 
 
 @dataclass
@@ -84,6 +90,7 @@ class FakeRecorder:
     at_once: bool = True
     events: list[tuple[str, Any]] = field(default_factory=list)
     waiting: list[tuple[Submitter, bytes]] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
 
     def solved(
         self,
@@ -92,9 +99,10 @@ class FakeRecorder:
         job: Job,
         header: bytes,
         block_hash: bytes,
+        extranonce1: bytes,
         extranonce2: bytes,
     ) -> None:
-        self.events.append(("solved", job.block(header, session.extranonce1, extranonce2)))
+        self.events.append(("solved", job.block(header, extranonce1, extranonce2)))
 
     def accepted(
         self,
@@ -109,8 +117,11 @@ class FakeRecorder:
         self.events.append(("accepted", (worker.username, job.id, share_difficulty.exponent, header, now_us)))
         self.queue(session, answer)
 
-    def rejected(self, session: Submitter, worker: Worker | None, reason: Reason, now_us: int) -> None:
-        self.events.append(("rejected", (worker.username if worker else None, reason)))
+    def rejected(self, session: Submitter, refused: Refused) -> None:
+        self.refused.append(refused)
+        self.events.append(
+            ("rejected", (refused.worker.username if refused.worker else None, refused.reason))
+        )
 
     def queue(self, session: Submitter, answer: bytes) -> None:
         if self.at_once:
@@ -173,6 +184,28 @@ def read_notify(params: list[Any], difficulty: float = 1.0) -> WireJob:
     )
 
 
+def context(
+    book: JobBook | None = None,
+    gate: FakeGate | None = None,
+    recorder: FakeRecorder | None = None,
+    policy: DifficultyPolicy = POLICY,
+    hastened: list[Ramping] | None = None,
+    **changes: Any,
+) -> SessionContext:
+    """What the sessions of a test share; those that want to ramp up are put into `hastened`."""
+    parts: dict[str, Any] = {
+        "book": book or JobBook(0x1000, MASK),
+        "gate": gate or FakeGate(),
+        "recorder": recorder or FakeRecorder(),
+        "policy": policy,
+        "subscriptions": Subscriptions(ExtranonceSource(1)),
+        "devices": DeviceClasses(),
+        "accounts": AccountLimits(connections=1000, authorisations_per_second=1000.0, burst=10_000),
+        "hasten": ([] if hastened is None else hastened).append,
+    }
+    return SessionContext(**(parts | changes))
+
+
 class Wire:
     """The miner's end of a session: sends lines, reads what comes back, keeps the newest job."""
 
@@ -182,29 +215,33 @@ class Wire:
         gate: FakeGate | None = None,
         recorder: FakeRecorder | None = None,
         policy: DifficultyPolicy = POLICY,
-        extranonce1: bytes = b"\x00\x10\x00\x01",
+        shared: SessionContext | None = None,
     ) -> None:
+        self.hastened: list[Ramping] = []
         self.book = book or JobBook(0x1000, MASK)
         self.gate = gate or FakeGate()
         self.recorder = recorder or FakeRecorder()
-        self.extranonce1 = extranonce1
+        self.context = shared or context(self.book, self.gate, self.recorder, policy, self.hastened)
+        if shared is not None:
+            self.book = shared.book
+        self.extranonce1 = b""
+        self.session_id = ""
         self.written: list[bytes] = []
+        self.ended: list[str] = []
         self.now = NOW
+        self.ticks = 1000.0
         self.difficulty = 0.0
         self.jobs: list[WireJob] = []
-        self.session = Session(
-            extranonce1=extranonce1,
-            book=self.book,
-            gate=self.gate,
-            recorder=self.recorder,
-            policy=policy,
-            write=self.written.append,
-            now=self.now,
-        )
+        self.session = Session(self.context, self.written.append, self.ended.append)
+
+    def pass_time(self, seconds: float) -> None:
+        """Both clocks go on."""
+        self.now += seconds
+        self.ticks += seconds
 
     def send(self, line: str | bytes) -> list[dict[str, Any]]:
         """Send a line; the messages that came back meanwhile."""
-        self.session.receive(line.encode() if isinstance(line, str) else line, self.now)
+        self.session.receive(line.encode() if isinstance(line, str) else line, self.now, self.ticks)
         return self.read()
 
     def call(self, method: str, params: Any = (), request_id: Any = 7) -> list[dict[str, Any]]:
@@ -219,13 +256,17 @@ class Wire:
                 (self.difficulty,) = message["params"]
             elif message.get("method") == "mining.notify":
                 self.jobs.append(read_notify(message["params"], self.difficulty))
+            elif message.get("method") == "mining.set_extranonce":
+                self.extranonce1 = bytes.fromhex(message["params"][0])
+            elif isinstance(result := message.get("result"), list) and len(result) == 3:
+                self.session_id, self.extranonce1 = result[0][0][1], bytes.fromhex(result[1])
         return messages
 
     def new_job(self, changed: Template | None = None) -> Job:
         """A job made by the book, sent to this session when it works, as the server does."""
         job, clean = self.book.add(changed or template(), TERMS)
         if self.session.working:
-            self.session.offer(job, clean, self.now)
+            self.session.offer(job, clean, self.ticks)
         return job
 
     def start(self, username: str = "alice.s17") -> list[dict[str, Any]]:

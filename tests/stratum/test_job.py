@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import native
 from stratum import job as jobs
-from stratum.job import COINBASE_LIMIT, TAG_LIMIT, CoinbaseTerms, Job, JobBook, Template
+from stratum.job import COINBASE_LIMIT, SIBLINGS_LIMIT, TAG_LIMIT, CoinbaseTerms, Job, JobBook, Template
 from tests.stratum.fakes import COMMITMENT, MASK, NOW, TERMS, read_notify, sha256d, template
 
 EXTRANONCE1, EXTRANONCE2 = b"\x12\x34\x56\x78", bytes(range(1, 9))
@@ -242,12 +242,39 @@ def test_clean_only_on_a_new_tip() -> None:
     ]
 
 
-def test_a_reorganisation_at_one_height_is_a_new_tip() -> None:
+def test_a_sibling_tip_is_clean_work_and_leaves_the_worth_of_the_work_before() -> None:
+    """Late shares are credited as long as the height is the same (peers 1.4)."""
     book = JobBook(1, MASK)
     first, _ = book.add(template(5), TERMS)
     _, clean = book.add(template(5, previous_block=bytes(32)), TERMS)
     assert clean
+    assert not first.stale
+    book.add(template(6), TERMS)
     assert first.stale
+    assert book.find(first.id) is first
+
+
+def test_a_tip_that_flips_for_ever_does_not_pile_up_work() -> None:
+    book = JobBook(1, MASK)
+    jobs = [book.add(template(5, previous_block=bytes([side]) * 32), TERMS)[0] for side in [1, 2] * 20]
+    assert sum(book.find(job.id) is job for job in jobs) == SIBLINGS_LIMIT
+    assert book.oldest_number == jobs[-SIBLINGS_LIMIT].number
+
+
+def test_a_fresh_job_is_the_same_work_under_a_new_number() -> None:
+    book = JobBook(0x10, MASK)
+    with pytest.raises(RuntimeError, match="no job was ever made"):
+        book.fresh(-1)
+    first, _ = book.add(template(5, txids=bytes(range(32)) * 3), TERMS)
+    assert book.fresh(-1) is first, "who has seen none takes the current one"
+    fresh = book.fresh(first.number)
+    assert fresh.number == first.number + 1
+    assert book.current is fresh
+    assert book.find(fresh.id) is fresh
+    assert (fresh.template, fresh.branches, fresh.seen) == (first.template, first.branches, first.seen)
+    assert fresh.coinbase1 != first.coinbase1, "another search space"
+    assert book.fresh(first.number) is fresh, "all who need one share it"
+    assert fresh.notify.replace(fresh.id.encode(), b"") != first.notify.replace(first.id.encode(), b"")
 
 
 def test_jobs_live_for_two_heights() -> None:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from stratum.session import REFUSALS_LIMIT, Closed
+from stratum.interfaces import Closed
+from stratum.session import REFUSALS_LIMIT
 from tests.campaign import extent
 from tests.stratum.fakes import FakeGate, FakeRecorder, Wire, template
 

@@ -1,0 +1,75 @@
+"""`dmpool front`: the Stratum front of a running gateway on this machine, looked at and directed.
+
+It speaks to the control socket in the gateway's data directory, so it must run as the gateway's user.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Any
+
+import msgspec
+import typer
+import uvloop
+from rich.table import Table
+
+from pool.cli_options import ConfigOption, complain, console
+from pool.config import ConfigError, load
+from pool.control import ControlError, Drain, ask
+
+cli = typer.Typer(no_args_is_help=True, help="Connections of a running gateway: limits, bans, drain.")
+
+
+@cli.command()
+def status(config: ConfigOption = None) -> None:
+    """Connections, who waits, who was turned away, and the bans in force."""
+    state = _ask(config, "GET", "/status")
+    table = Table(title="draining" if state["draining"] else None, show_header=False)
+    for key in ("connections", "waiting", "parked"):
+        table.add_row(key, str(state[key]))
+    for key in ("closed", "refused"):
+        for reason, count in sorted(state[key].items()):
+            table.add_row(f"{key}: {reason}", str(count))
+    console.print(table)
+    bans = Table("banned address", "last offence", "until (UTC)")
+    for ban in state["bans"]:
+        until = dt.datetime.fromtimestamp(ban["until"], dt.UTC)
+        bans.add_row(ban["address"], ban["reason"], f"{until:%Y-%m-%d %H:%M:%S}")
+    if state["bans"]:
+        console.print(bans)
+
+
+@cli.command()
+def unban(address: str, config: ConfigOption = None) -> None:
+    """Let a banned address in again before its time."""
+    _ask(config, "POST", f"/unban/{address}")
+    console.print(f"{address} may connect again")
+
+
+@cli.command()
+def drain(
+    to: Annotated[str, typer.Option("--to", help="host:port of another gateway in the same domain.")],
+    over: Annotated[float, typer.Option("--over", help="Seconds over which the miners are sent.")] = 60.0,
+    config: ConfigOption = None,
+) -> None:
+    """Take no new connections, send every miner elsewhere, and close those that stay."""
+    host, _, port = to.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ConfigError(f'--to: "{to}": write it as "host:port", for example "eu2.pool.kz:3333"')
+    _ask(config, "POST", "/drain", msgspec.json.encode(Drain(host, int(port), over)))
+    console.print(f"miners are sent to {to} over {over:g} s; follow it with: dmpool front status")
+
+
+@cli.command()
+def message(text: str, config: ConfigOption = None) -> None:
+    """Show a line on the screens of the miners that can show one."""
+    _ask(config, "POST", "/message", text.encode())
+
+
+def _ask(config: Any, method: str, path: str, body: bytes = b"") -> dict[str, Any]:
+    settings = load(config)
+    try:
+        return uvloop.run(ask(settings.data_dir, method, path, body))
+    except ControlError as error:
+        complain(str(error))
+        raise typer.Exit(1) from None
