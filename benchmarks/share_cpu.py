@@ -57,6 +57,16 @@ class StillNode:
     async def check(self) -> None:
         """Always fine."""
 
+    async def header(self, block_hash: str) -> None:
+        """Knows no headers."""
+
+    async def propose(self, block: bytes) -> str | None:
+        """Has no objection."""
+        return None
+
+    async def prefer(self, block_hash: str) -> None:
+        """Has nothing to prefer."""
+
     async def template(self, long_poll_id: str | None = None) -> Template:
         """The same work at every call; a long poll never returns."""
         if long_poll_id is not None:

@@ -69,12 +69,15 @@ class Pool(ABC):
 
 
 class Ours(Pool):
-    """stratum.vardiff, with the server's look each second at the sessions that rang."""
+    """stratum.vardiff, with the server's look each second at the sessions that rang.
+
+    The start is that of an agent which the pool does not know.
+    """
 
     name = "dmpool"
     goal = 12.0
 
-    def __init__(self, start: int = 14) -> None:
+    def __init__(self, start: int = 10) -> None:
         super().__init__()
         self._vardiff = Vardiff(
             DifficultyPolicy(start=start, minimum=0, maximum=50, shares_per_minute=self.goal)

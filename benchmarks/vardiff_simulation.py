@@ -67,17 +67,18 @@ def own_spread(scenario: str) -> Measure:
     return measure
 
 
-def excess_spread(scenario: str) -> Measure:
-    """Standard deviation of a machine's 5-minute counts over its own mean, less that of pure chance, in %."""
+def own_offset(scenario: str) -> Measure:
+    """The same around the machine's own mean and not around the goal: how much its share rate moves."""
 
     def measure(of: Runs) -> float:
-        excess = 0.0
+        total = squares = 0.0
         for run in of[scenario]:
-            counts = run.counted(SETTLED, run.seconds)
-            mean = sum(counts) / len(counts)
-            variance = sum((count - mean) ** 2 for count in counts) / (len(counts) - 1)
-            excess += variance / mean**2 - 1 / (mean * run.pool.goal * 5) if mean else 0.0
-        return 100.0 * float(max(excess / len(of[scenario]), 0.0) ** 0.5)
+            pieces = [(end - begin, level) for begin, end, level in run.pieces(SETTLED, run.seconds)]
+            seconds = sum(weight for weight, _ in pieces)
+            mean = sum(weight * level for weight, level in pieces) / seconds
+            squares += sum(weight * (level - mean) ** 2 for weight, level in pieces)
+            total += seconds
+        return float((squares / total) ** 0.5)
 
     return measure
 
@@ -118,7 +119,8 @@ def refused(*scenarios: str) -> Measure:
 
 
 def peak(scenario: str, since: float, until: float, share: float) -> Measure:
-    return lambda of: quantile((run.peak(since, until) for run in of[scenario]), share)
+    """Most shares in one minute, as a multiple of the goal."""
+    return lambda of: quantile((run.peak(since, until) / run.pool.goal for run in of[scenario]), share)
 
 
 CHANGING = ("noise", "asleep", "curtailed")
@@ -138,8 +140,8 @@ MEASURES: list[tuple[str, str, Measure]] = [
     ("", "from sleep, 90th percentile", converged("asleep", WOKE, 7200, 0.9)),
     ("5-minute counts of a machine, p90/p10", "steady", own_spread("steady")),
     ("", "wandering by 20 %", own_spread("noise")),
-    ("... deviation beyond chance, %", "steady", excess_spread("steady")),
-    ("", "wandering by 20 %", excess_spread("noise")),
+    ("true rate over its own mean, rms log2", "steady", own_offset("steady")),
+    ("", "wandering by 20 %", own_offset("noise")),
     ("5-minute counts over the goal, p90/p10", "steady", goal_spread("steady")),
     ("true rate over the goal, rms log2", "steady", offset("steady")),
     ("", "wandering by 20 %", offset("noise")),
@@ -149,7 +151,11 @@ MEASURES: list[tuple[str, str, Measure]] = [
     ("", "wandering, sleep, curtailment", lost(*CHANGING)),
     ("shares refused as too easy, %", "steady", refused("steady")),
     ("", "wandering, sleep, curtailment", refused(*CHANGING)),
-    ("most shares in a minute", "after connecting, 90th percentile", peak("steady", 0, FELL, 0.9)),
+    (
+        "most shares in a minute, times the goal",
+        "after connecting, 90th percentile",
+        peak("steady", 0, FELL, 0.9),
+    ),
     ("", "after an hour asleep, median", peak("asleep", WOKE, WOKEN, 0.5)),
     ("", "after an hour asleep, maximum", peak("asleep", WOKE, WOKEN, 1.0)),
     ("", "after an hour at 30 %, median", peak("curtailed", WOKE, WOKEN, 0.5)),

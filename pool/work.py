@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from prometheus_client import Histogram
+
 from pool.empty_template import empty_template
 from pool.metrics import Metrics
 from pool.node import Node, NodeError, TipHeader
@@ -64,11 +66,14 @@ class Work:
         nodes: Sequence[Node],
         book: JobBook,
         terms: CoinbaseTerms,
-        broadcast: Callable[[Job, bool], None],
+        broadcast: Callable[[Job, bool, Callable[[], object]], None],
         metrics: Metrics,
         empty_blocks_on: str | None = None,
     ) -> None:
-        """`empty_blocks_on` is the chain by whose rules empty jobs go ahead of full ones; None: none do."""
+        """`broadcast(job, clean, done)` calls `done` after the last socket was written to.
+
+        `empty_blocks_on` is the chain by whose rules empty jobs go ahead of full ones; None: none do.
+        """
         self._nodes = nodes
         self._book = book
         self._terms = terms
@@ -150,16 +155,15 @@ class Work:
             log.error("the template of height %d cannot be a job: %s", template.height, error)
             return False
         followed_empty, self._is_empty = self._is_empty and not clean, empty
-        self._sent(job, clean)
+        signal = self._signals.get(_parent(template))
+        latencies = [self._metrics.broadcast_seconds] if clean else []
+        if not empty and (clean or followed_empty):
+            latencies.append(self._metrics.full_job_seconds)
+        self._sent(job, clean, _stopwatch(signal.at, latencies) if signal else _nobody)
         self._template_at = self._job_at
         if clean:
             self._tip_at = self._job_at
-        signal = self._signals.get(_parent(template))
-        if signal is not None and clean:
-            self._metrics.broadcast_seconds.observe(time.monotonic() - signal.at)
             log.debug("new work at height %d", template.height)
-        if signal is not None and not empty and (clean or followed_empty):
-            self._metrics.full_job_seconds.observe(time.monotonic() - signal.at)
         if empty:
             self._metrics.empty_jobs.inc()
         else:
@@ -167,10 +171,10 @@ class Work:
             self._proposals.offer(job, self._terms.script)
         return True
 
-    def _sent(self, job: Job, clean: bool) -> None:
+    def _sent(self, job: Job, clean: bool, done: Callable[[], object]) -> None:
         self._job_at = time.monotonic()
         self.job_at = dt.datetime.now(dt.UTC)
-        self._broadcast(job, clean)
+        self._broadcast(job, clean, done)
         self._metrics.jobs.labels(str(clean).lower()).inc()
         self._metrics.job_height.set(job.template.height)
 
@@ -182,7 +186,7 @@ class Work:
             current = self._book.current
             due = now - self._job_at >= REPEAT_SECONDS and now - self._confirmed_at < GIVE_UP_SECONDS
             if current is not None and due:
-                self._sent(self._book.fresh(current.number), False)
+                self._sent(self._book.fresh(current.number), False, _nobody)
 
     async def _template(self) -> Template | None:
         """A template of the first node that can give one at the height we are; None when none can at all."""
@@ -337,3 +341,17 @@ def _gains(current: Job | None, template: Template) -> bool:
         and (template.coinbase_value - current.template.coinbase_value) * 1000
         > current.template.coinbase_value
     )
+
+
+def _stopwatch(started: float, latencies: Sequence[Histogram]) -> Callable[[], None]:
+    """What tells each of the histograms how long ago `started` is, when it is called."""
+
+    def stop() -> None:
+        for latency in latencies:
+            latency.observe(time.monotonic() - started)
+
+    return stop
+
+
+def _nobody() -> None:
+    """Nobody wants to know when the last socket was written to."""

@@ -67,6 +67,8 @@ class Surroundings:
     ticks: Callable[[], float]
     """The monotonic one."""
     counts: ServerCounts = field(default_factory=ServerCounts)
+    opening: int = 0
+    """Connections that were let in and say for whom they come, or shake hands."""
     open: dict[Ramping, Connection] = field(default_factory=dict)
 
 
@@ -119,6 +121,7 @@ class Connection(asyncio.Protocol):
         """Nothing is sent before the miner has asked (peers: Q-01, Q-58)."""
         self._transport = stream = cast("asyncio.Transport", transport)  # uvloop's is one by behaviour only
         stream.set_write_buffer_limits(high=UNREAD_JOBS)
+        self._shared.opening -= 1
         self._shared.open[self.session] = self
         self._shared.counts.connections += 1
 

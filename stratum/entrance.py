@@ -25,7 +25,11 @@ GATE_SECONDS = 0.02
 
 
 class Refused(Exception):
-    """A connection that is not to be served: the reason in a word."""
+    """A connection that the door does not let in."""
+
+    def __init__(self, word: str) -> None:
+        super().__init__(word)
+        self.word = word
 
 
 class Entrance:
@@ -75,13 +79,14 @@ class Entrance:
         for arrival, address in self._gate.empty():
             self._turn_away(arrival, address, "shutdown")
         opening = list(self._opening)
+        await asyncio.sleep(0)  # one that has not begun could not close its socket
         for task in opening:
             task.cancel()
         await asyncio.gather(*opening, return_exceptions=True)
 
     def _arrived(self, arrival: Arrival) -> None:
         shared = self._shared
-        if len(shared.open) + len(self._gate) + len(self._opening) >= self._room:
+        if len(shared.open) + len(self._gate) + shared.opening >= self._room:
             self._turn_away(arrival, None, "full")
             return
         address = None if self._is_proxy(arrival.host) else group(arrival.host)
@@ -106,6 +111,7 @@ class Entrance:
     def _let_in(self) -> None:
         self._timer = None
         for arrival, address in self._gate.let_in(self._shared.ticks()):
+            self._shared.opening += 1
             task = asyncio.create_task(self._open(arrival, address))
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)
@@ -127,16 +133,25 @@ class Entrance:
             failed = "tls-handshake" if arrival.tls is not None else "lost"
             connection = Connection(shared, peer, address, opened_at, read)
             await self._serve(arrival, connection)
-        except Refused as refused:
-            self._turn_away(arrival, None, str(refused))
-        except (BadHeader, OSError) as error:
+        except (Refused, BadHeader, OSError) as error:
             log.info("connection of %s:%d failed: %s: %s", arrival.host, arrival.port, failed, error)
-            if connection is None or not connection.served:
-                self._turn_away(arrival, address, failed)
+            self._not_opened(
+                arrival, address, connection, error.word if isinstance(error, Refused) else failed
+            )
         except asyncio.CancelledError:
-            if connection is None or not connection.served:
-                self._turn_away(arrival, address, "shutdown")
+            self._not_opened(arrival, address, connection, "shutdown")
             raise
+        except Exception:
+            log.exception("connection of %s:%d failed: %s", arrival.host, arrival.port, failed)
+            self._not_opened(arrival, address, connection, "error")
+
+    def _not_opened(
+        self, arrival: Arrival, address: str | None, connection: Connection | None, reason: str
+    ) -> None:
+        """Turn it away, unless it was served, and has ended by itself."""
+        if connection is None or not connection.served:
+            self._shared.opening -= 1
+            self._turn_away(arrival, address, reason)
 
     def _enter(self, host: str) -> str:
         """Check the peer behind a proxy at the door."""

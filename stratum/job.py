@@ -123,6 +123,11 @@ class Job:
         self.notify = line % b"false"
         self.notify_clean = line % b"true"
 
+    def ntime_allowed(self, ntime: int, now: float) -> bool:
+        """Whether a header may carry this time at `now`; the core knows only the time of the template."""
+        latest = max(self.template.current_time, now) + NTIME_AHEAD
+        return self.template.min_time <= ntime <= latest
+
     def coinbase(self, extranonce1: bytes, extranonce2: bytes) -> bytes:
         """The coinbase transaction without witness: the bytes whose hash is its txid."""
         return b"".join((self.coinbase1, extranonce1, extranonce2, self.coinbase2))

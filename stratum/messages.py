@@ -46,6 +46,14 @@ class NotARequest(ValueError):
     """A line that is not a JSON object of the protocol."""
 
 
+class BadRequest(ValueError):
+    """A JSON object whose fields have wrong types; `id` is what the answer goes under."""
+
+    def __init__(self, text: str, request_id: bytes) -> None:
+        super().__init__(text)
+        self.id = request_id
+
+
 class Request(msgspec.Struct, frozen=True, gc=False):
     """A call of the miner; or, when `method` is None, its answer to one of ours."""
 
@@ -67,7 +75,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def parse(line: bytes) -> Request:
-    """The request in a line; raises NotARequest. A request with wrong types comes back as method ""."""
+    """The request in a line. Raises NotARequest, or BadRequest when there is an id to answer to."""
     try:
         return _decode(line)
     except msgspec.ValidationError as error:
@@ -75,12 +83,12 @@ def parse(line: bytes) -> Request:
             envelope = _decode_envelope(line)
         except (msgspec.MsgspecError, RecursionError):
             raise NotARequest(f"not a JSON object with method and params: {error}") from None
-        return Request(method="", params=[str(error)], id=envelope.id)
+        raise BadRequest(str(error), id_of(envelope)) from None
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise NotARequest(f"not JSON: {error}") from None
 
 
-def id_of(request: Request) -> bytes:
+def id_of(request: Request | _Envelope) -> bytes:
     """The id to echo: any scalar as it came; null in place of an array, an object, or no UTF-8."""
     raw = bytes(request.id)
     if raw.isascii() or _is_utf8(raw):

@@ -91,6 +91,11 @@ class Server:
         return self._shared.counts
 
     @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Where it listens."""
+        return [address for listener in self._entrance.listeners for address in listener.addresses]
+
+    @property
     def waiting(self) -> int:
         """Connections that wait to be let in."""
         return self._entrance.waiting

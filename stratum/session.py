@@ -42,7 +42,6 @@ class Session:
     """One connection's conversation. See the rules at the head of this file."""
 
     __slots__ = (
-        "_agreed",
         "_context",
         "_difficulty_told",
         "_end",
@@ -55,6 +54,7 @@ class Session:
         "_waiting",
         "_workers",
         "_write",
+        "agreed",
         "allowance",
         "device",
     )
@@ -69,7 +69,8 @@ class Session:
         self._write = write
         self._end = end
         self._vardiff = Vardiff(context.policy)
-        self._agreed = Negotiation(context.book.version_mask, self._vardiff)
+        self.agreed = Negotiation(context.book.version_mask, self._vardiff)
+        """The agent, BIP310 `info` and whatever else was agreed."""
         self._workers = Workers(context.gate, context.accounts)
         self._subscription: Subscription | None = None
         self._difficulty_told = False
@@ -81,16 +82,6 @@ class Session:
         self.allowance = 0
         """Bytes of the largest answer so far that is larger than a miner's usual ones."""
         self.device: DeviceClass = UNKNOWN
-
-    @property
-    def agent(self) -> str:
-        """What the firmware calls itself; empty before it subscribed."""
-        return self._agreed.agent
-
-    @property
-    def info(self) -> dict[str, str]:
-        """What the device says of itself (BIP310 `info`, `client.get_version`)."""
-        return self._agreed.info
 
     @property
     def subscription(self) -> Subscription | None:
@@ -124,6 +115,10 @@ class Session:
                 return
             self._answer(messages.refused(b"null", Reason.MALFORMED, str(error)))
             raise Closed(str(error)) from error
+        except messages.BadRequest as error:
+            text = f"malformed request: {str(error)[:200]}"
+            self._answer(messages.refused(error.id, Reason.MALFORMED, text))
+            return
         method = request.method
         if method == "mining.submit":
             self._submit(request, now)
@@ -134,7 +129,7 @@ class Session:
             else:
                 handler(self, request, request.params or [], now, ticks)
         elif self._version_asked and request.result is not None:
-            self._agreed.note_version(request.result)
+            self.agreed.note_version(request.result)
         # Any other line without a method is an answer to us (a pong, say), and wants nothing.
 
     def overlong(self, limit: int) -> None:
@@ -162,7 +157,7 @@ class Session:
         before, self._subscription = self._subscription, None
         if before is None:
             return
-        if not self._agreed.extranonce_wanted:
+        if not self.agreed.extranonce_wanted:
             self._end("superseded")
             return
         self._subscription = self._context.subscriptions.open(self)
@@ -225,6 +220,8 @@ class Session:
         flags, header, block_hash = job.core.check(
             extranonce1, extranonce2, ntime, nonce, version_bits, share_difficulty.target_bytes
         )
+        if flags > 0 and flags & native.NTIME_OUTSIDE and job.ntime_allowed(int(ntime, 16), now):
+            flags &= ~native.NTIME_OUTSIDE
         worker = self._workers.by_name.get(username)
         if flags > 0 and flags & native.MEETS_NETWORK:
             self._context.recorder.solved(
@@ -235,7 +232,7 @@ class Session:
             self._reject(request_id, username, reason, now_us, text, job, share_difficulty, header)
             return
         if flags not in CLEAN:
-            reason, text = fault(flags, extranonce2, ntime, nonce, version_bits, self._agreed.mask)
+            reason, text = fault(flags, extranonce2, ntime, nonce, version_bits, self.agreed.mask)
             self._reject(request_id, username, reason, now_us, text, job, share_difficulty, header)
             return
         refusal = self._credit_refusal(worker, job, version_bits, now_us)
@@ -276,8 +273,8 @@ class Session:
             return Reason.LICENCE, refusal
         if job.stale:
             return Reason.STALE, "stale: a new block was found"
-        if version_bits is not None and int(version_bits, 16) & ~self._agreed.mask:
-            return Reason.VERSION, f"version bits {version_bits} outside the mask {self._agreed.mask:08x}"
+        if version_bits is not None and int(version_bits, 16) & ~self.agreed.mask:
+            return Reason.VERSION, f"version bits {version_bits} outside the mask {self.agreed.mask:08x}"
         return None
 
     # What else the miner may ask
@@ -296,7 +293,7 @@ class Session:
         self._start_work(started, now, ticks)
 
     def _note_agent(self, agent: str) -> None:
-        self._agreed.agent = agent[:TEXT_LIMIT]
+        self.agreed.agent = agent[:TEXT_LIMIT]
         self.device = self._context.devices.classify(agent)
         self._vardiff.adopt(self._context.policies[self.device.name])
 
@@ -322,29 +319,29 @@ class Session:
             self._refuse(request_id, Reason.UNAUTHORISED, verdict)
             return
         if len(params) > 1:
-            self._agreed.read_password(params[1])
+            self.agreed.read_password(params[1])
         self._answer(messages.accepted(request_id))
         self._start_work(started, now, ticks)
 
     def _configure(self, request: Request, params: list[Any], now: float, ticks: float) -> None:
         extensions, options = [*params[:2], None, None][:2]
-        answer = self._agreed.configure(extensions, options)
+        answer = self.agreed.configure(extensions, options)
         self._answer(messages.result(messages.id_of(request), answer))
 
     def _suggest(self, request: Request, params: list[Any], now: float, ticks: float) -> None:
         wish = params[0] if params else None
         request_id = messages.id_of(request)
         if request.method == "mining.suggest_target":
-            taken, wanted = self._agreed.suggest_target(wish), "a target of up to 64 hex digits, not 0"
+            taken, wanted = self.agreed.suggest_target(wish), "a target of up to 64 hex digits, not 0"
         else:
-            taken, wanted = self._agreed.suggest_difficulty(wish), "one number greater than 0"
+            taken, wanted = self.agreed.suggest_difficulty(wish), "one number greater than 0"
         refusal = messages.refused(request_id, Reason.MALFORMED, f"{request.method} takes {wanted}")
         self._answer(messages.accepted(request_id) if taken else refusal)
         if self.working:
             self._context.hasten(self)
 
     def _extranonce_subscribe(self, request: Request, params: list[Any], now: float, ticks: float) -> None:
-        self._agreed.extranonce_wanted = True
+        self.agreed.extranonce_wanted = True
         self._answer(messages.accepted(messages.id_of(request)))
 
     def _get_transactions(self, request: Request, params: list[Any], now: float, ticks: float) -> None:
@@ -372,14 +369,8 @@ class Session:
         """Some firmware answers a ping with a method of this name (peers: Q-54); nothing is owed to it."""
 
     def _unknown(self, request: Request) -> None:
-        request_id = messages.id_of(request)
-        if request.method == "":
-            detail = request.params[0] if request.params else ""
-            text = f"malformed request: {detail[:200]}" if isinstance(detail, str) else "malformed request"
-            self._answer(messages.refused(request_id, Reason.MALFORMED, text))
-        else:
-            text = f"method {str(request.method)[:64]!r} not found"
-            self._answer(messages.refused(request_id, Reason.UNKNOWN_METHOD, text))
+        text = f"method {str(request.method)[:64]!r} not found"
+        self._answer(messages.refused(messages.id_of(request), Reason.UNKNOWN_METHOD, text))
 
     # What goes out
 
@@ -390,8 +381,8 @@ class Session:
         book, subscription = self._context.book, self._subscription
         if book.current is not None and subscription is not None:
             # One who resumes must not search again what it has searched: it gets a job that it does not know.
-            job = book.fresh(subscription.last_job)
-            self.offer(job, True, ticks)
+            before = book.find(f"{subscription.last_job:x}")
+            self.offer(book.fresh(subscription.last_job), before is None or before.stale, ticks)
         self.remind(now)
         if self._context.ask_version:
             self._version_asked = True
@@ -410,9 +401,9 @@ class Session:
         if not self._extranonce_told:
             self._extranonce_told = True
             line = messages.set_extranonce(subscription.extranonce1, EXTRANONCE2_SIZE) + line
-        if not self._agreed.mask_told:
-            self._agreed.mask_told = True
-            line = messages.set_version_mask(self._agreed.mask) + line
+        if not self.agreed.mask_told:
+            self.agreed.mask_told = True
+            line = messages.set_version_mask(self.agreed.mask) + line
         self._write(line)
 
     def _answer(self, answer: bytes) -> None:

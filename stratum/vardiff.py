@@ -21,18 +21,19 @@ STEP_DOWN = 4
 """Largest change of the exponent with one job."""
 ALARM_SECONDS = 1.0
 """How soon after an alarm the server asks at the earliest; an alarm is a count that is too many even then."""
-PROOF = 5.0
-SETTLED_PROOF = 7.0
-RAMP_DOWN = 3.0
-"""Log likelihood ratio that proves "at least a step away" against "within the band", on the ramp and after."""
-FRESH_PROOF = PROOF - 5 * ln(2)
+RAMP_PROOF = 5.0
+RAMP_PROOF_DOWN = 3.0
+SETTLED_PROOF = 8.0
+"""Log likelihood ratio that proves "a step away at least" against "within the band", on the ramp and after.
+On the ramp the difficulty is a guess and a wrong step is soon mended; later a change has its price (Q-23)."""
+FRESH_PROOF = RAMP_PROOF - 5 * ln(2)
 """What is taken for proven at the start, which is a guess; and"""
-WAKING_PROOF = PROOF - 3 * ln(2)
+WAKING_PROOF = RAMP_PROOF - 3 * ln(2)
 """at the first share after silence: few more, fast, prove that the machine is back."""
 LONG_MEMORY = 240.0
 """Expected shares after which the long count forgets: 20 minutes at 12 a minute."""
-LONG_DOUBT = 2.0
-SETTLED_DOUBT = 3.5
+LONG_DOUBT = 1.7
+SETTLED_DOUBT = 4.0
 """Standard deviations by which the long count must lie outside of the band, before and after it is full."""
 APART_SECONDS = 60.0
 """Least time between two changes, ramp and floods excepted (Q-23)."""
@@ -42,11 +43,12 @@ FLOOD_STEPS = 3
 """A machine that is due so many steps up floods: it is answered at once, whenever the last change was."""
 SILENT_STEPS = 2
 """Silence alone lowers at most this far under the difficulty of the last share."""
+LONG_SILENCE = 12.0
+"""Expected shares without any after which a share is an awakening: a minute at 12 a minute."""
 UNPROVEN_STEPS = 8
 """A machine that never gave a share comes down at most this far under its first difficulty."""
 UNPROVEN_SILENCE = 4.0
 """Expected shares without any that lower the difficulty of a machine that never gave one."""
-UNPROVEN_JUMP = 3
 _SHORTEST_SECONDS = 0.25
 _LN2 = ln(2)
 _BAND = sqrt(2.0)
@@ -114,6 +116,7 @@ class Vardiff:
         "_ramp_until",
         "_sent",
         "_shares",
+        "_silent",
         "_suggested",
         "_wished_minimum",
         "exponent",
@@ -139,7 +142,8 @@ class Vardiff:
         self._below = _Evidence()
         self._long_shares = self._long_expected = 0.0
         self._quiet = 0.0
-        """Expected shares since the last that came."""
+        """Expected shares since the last that came, or since the difficulty changed."""
+        self._silent = False
         self._owed = 0
         """Steps up that are proven but were more than one job may bring."""
 
@@ -157,10 +161,7 @@ class Vardiff:
         """
         if exponent != self._suggested:
             self._suggested = exponent
-            if self._proven is not None:
-                exponent = max(exponent, self._proven - STEP_DOWN)
-            self.exponent = exponent
-            self._pending = True
+            self._start_from(exponent)
 
     def wish_at_least(self, exponent: int) -> None:
         """The miner wants nothing easier (minimum-difficulty, md=); the pool's bounds go before it."""
@@ -169,8 +170,14 @@ class Vardiff:
     def fix(self, exponent: int) -> None:
         """The miner wants this and no other (fd=). It stays, unless that would flood: see `_wish`."""
         if exponent != self._fixed:
-            self._fixed = self.exponent = exponent
-            self._pending = True
+            self._fixed = exponent
+            self._start_from(exponent)
+
+    def _start_from(self, exponent: int) -> None:
+        if self._proven is not None:
+            exponent = max(exponent, self._proven - STEP_DOWN)
+        self.exponent = exponent
+        self._pending = True
 
     def count(self, weight: float = 1.0) -> bool:
         """One accepted share; True when the next regular job should not be waited for.
@@ -226,7 +233,7 @@ class Vardiff:
         """Weigh what came since the last question."""
         shares = self._shares
         expected = self._wish() * max(ticks - self._asked_at, _SHORTEST_SECONDS)
-        waking = shares > 0 and self._sleeping()
+        waking = shares > 0 and (self._sleeping() or self._quiet >= LONG_SILENCE)
         self._above.weigh(shares, expected, shares * _LN2 - expected * _BAND)
         self._below.weigh(shares, expected, expected * (_BAND / 4) - shares * _LN2)
         self._long_shares += shares
@@ -234,12 +241,10 @@ class Vardiff:
         if self._long_expected > LONG_MEMORY:
             self._long_shares *= LONG_MEMORY / self._long_expected
             self._long_expected = LONG_MEMORY
-        if shares > 0:
-            self._quiet = 0.0
-        else:
-            self._quiet += expected
+        self._silent = shares == 0
+        self._quiet = self._quiet + expected if self._silent else 0.0
         if waking:
-            # When it woke within this time is not known: counting starts here, with an open eye.
+            # When it woke within this time is not known: counting starts here, with an open eye for more.
             self._ramp_until = ticks + RAMP_SECONDS
             self._below.forget()
             self._long_shares = self._long_expected = 0.0
@@ -251,21 +256,20 @@ class Vardiff:
 
     def _sleeping(self) -> bool:
         """It was silent, and that has lowered its difficulty or soon will."""
-        return self._quiet > 0 and (self._proven is None or self._proven > self.exponent)
+        return self._silent and (self._proven is None or self._proven > self.exponent)
 
     def _judge(self, ticks: float) -> None:
-        proof = PROOF if ticks < self._ramp_until else SETTLED_PROOF
-        doubt = LONG_DOUBT if self._long_expected < LONG_MEMORY else SETTLED_DOUBT
-        up = self._owed if self._owed_confirmed(ticks) else self._step_up(proof, doubt)
+        ramp = ticks < self._ramp_until
+        up = self._owed if self._owed_confirmed(ticks) else self._step_up(ramp)
         self._owed = 0
         apart = ticks - self._changed_at >= APART_SECONDS
         if up:
-            if apart or up >= FLOOD_STEPS or ticks < self._ramp_until:
+            if apart or up >= FLOOD_STEPS or ramp:
                 self._raise(up, ticks)
             return
-        if not apart and self._proven is not None and ticks >= self._ramp_until:
+        if not apart and self._proven is not None and not ramp:
             return
-        down = self._step_down(proof if proof > PROOF else RAMP_DOWN, doubt)
+        down = self._step_down(ramp)
         if down:
             lowest = self._lowest()
             self.exponent = min(max(self.exponent - down, lowest), self.exponent)
@@ -283,27 +287,32 @@ class Vardiff:
         due = self._wish() * max(ticks - self._asked_at, _SHORTEST_SECONDS) * 2**self._owed
         return self._owed > 0 and self._shares >= 1 and due / 3 - 1 <= self._shares <= 3 * due + 3
 
-    def _step_up(self, proof: float, doubt: float) -> int:
+    def _step_up(self, ramp: bool) -> int:
         above = self._above
-        if above.score >= proof and above.shares >= 1:
-            ratio = log2((above.shares - 0.5) / max(above.expected, 1e-9))
-            return max(int(ratio) if proof > PROOF and ratio < FLOOD_STEPS else round(ratio), 1)
+        if above.score >= (RAMP_PROOF if ramp else SETTLED_PROOF) and above.shares >= 1:
+            steps = log2((above.shares - 0.5) / max(above.expected, 1e-9))
+            # A test that has just rung exaggerates: where that would cost a change back, round down.
+            return max(round(steps) if ramp or steps >= FLOOD_STEPS else int(steps), 1)
         edge = self._long_expected * _BAND
-        if self._long_shares - edge > doubt * sqrt(edge) and self._long_expected > UNPROVEN_SILENCE:
-            return 1
-        return 0
+        if self._long_expected < UNPROVEN_SILENCE:
+            return 0
+        return int(self._long_shares - edge > self._doubt() * sqrt(edge))
 
-    def _step_down(self, proof: float, doubt: float) -> int:
+    def _step_down(self, ramp: bool) -> int:
         below = self._below
         if self._proven is None:
             if self._quiet < UNPROVEN_SILENCE:
                 return 0
-            # With 95 % certainty the rate is under 3 / quiet; afterwards it is at most four times the wish.
-            return min(floor(log2(self._quiet / 3.0)) + UNPROVEN_JUMP, STEP_DOWN)
-        if below.score >= proof:
+            # With 95 % certainty the rate is under 3 / quiet, hence at most 8 times the wish afterwards: what
+            # goes too far comes up again in seconds, what does not go far enough waits for minutes.
+            return min(floor(log2(self._quiet / 3.0)) + 3, STEP_DOWN)
+        if below.score >= (RAMP_PROOF_DOWN if ramp else SETTLED_PROOF):
             return min(max(int(log2(below.expected / (below.shares + 0.5))), 1), STEP_DOWN)
         edge = self._long_expected / _BAND
-        return int(edge - self._long_shares > doubt * sqrt(edge))
+        return int(edge - self._long_shares > self._doubt() * sqrt(edge))
+
+    def _doubt(self) -> float:
+        return LONG_DOUBT if self._long_expected < LONG_MEMORY else SETTLED_DOUBT
 
     def _lowest(self) -> int:
         """What this verdict may not go below."""
@@ -318,4 +327,4 @@ class Vardiff:
         if self._owed or self._sleeping():
             return 1.0
         soonest = self._wish() * ALARM_SECONDS * _BAND
-        return max(ceil((PROOF - self._above.score + soonest) / _LN2), 1)
+        return max(ceil((RAMP_PROOF - self._above.score + soonest) / _LN2), 1)

@@ -57,11 +57,11 @@ async def test_q22_the_class_is_told_from_the_agent(real_pool: PoolWorld, agent:
     await miner.subscribe([agent])
     session = real_pool.session_of(miner)
     assert session.device.name == name
-    assert session.agent == agent, "with its slash, which tells S21 from S21 Pro"
+    assert session.agreed.agent == agent, "with its slash, which tells S21 from S21 Pro"
 
 
 async def test_q23_no_difficulty_changes_inside_a_job(pool: PoolWorld) -> None:
-    """A machine three times as fast as its difficulty, then steady: every share counts, steps are rare."""
+    """A machine 16 times too fast at first: every share counts, and after the ramp steps are rare."""
     miner = await pool.at_work(StockAntminer)
     loop = asyncio.get_running_loop()
     started, steps = loop.time(), list[float]()

@@ -188,7 +188,7 @@ async def test_what_a_device_says_of_itself_is_kept(pool: PoolWorld) -> None:
         "info.hw-id": "0a1b2c",
     }
     assert (await miner.ask("mining.configure", [["info"], info]))["result"] == {"info": True}
-    kept = pool.session_of(miner).info
+    kept = pool.session_of(miner).agreed.info
     assert {f"info.{name}": text for name, text in kept.items()} == info
 
 

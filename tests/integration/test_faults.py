@@ -138,7 +138,8 @@ async def test_two_gateways_on_one_postgresql(database_url: str, engine: AsyncEn
             await drained(engine, *pools[:2])
             counted = await recount(engine, COMMISSION_BPS, 2)
             assert acknowledged <= set(counted.hashes)
-            accepted = [pool.metrics()['dmpool_shares_total{device_class="other",verdict="accepted"}'] for pool in pools[:2]]
+            series = 'dmpool_shares_total{device_class="other",verdict="accepted"}'
+            accepted = [pool.metrics()[series] for pool in pools[:2]]
             assert len(counted.shares) == sum(accepted)
             assert all(accepted)
             assert await scalar(engine, "SELECT sum(shares) FROM slice") == sum(accepted)

@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -236,7 +236,7 @@ class Miner:
         self.metrics = Metrics()
         self.jobs: list[WireJob] = []
 
-    def send(self, job: Job, clean: bool) -> None:
+    def send(self, job: Job, clean: bool, done: Callable[[], object]) -> None:
         line = job.notify_clean if clean else job.notify
         self.jobs.append(read_notify(msgspec.json.decode(line)["params"]))
 

@@ -112,7 +112,7 @@ async def test_i1_an_accepted_share_is_in_the_spool_when_it_is_answered(tmp_path
             "I4: proven"
         )
         assert (one.metrics.gateway.accepted, one.metrics.gateway.work) == (
-            1,
+            Counter({"other": 1}),
             2**256 // (target_of(2.0**EASY) + 1),
         )
 
@@ -130,17 +130,24 @@ async def test_i1_while_the_spool_is_blocked_nothing_is_answered(tmp_path: Path)
         assert [answer["result"] for answer in one.wire.read()] == [True, "pong"]
 
 
-async def test_rejects_of_known_workers_are_kept_with_their_reason_and_strangers_are_counted(
-    tmp_path: Path,
-) -> None:
+async def test_rejects_are_kept_with_their_reason_target_job_and_header(tmp_path: Path) -> None:
     async with desk(tmp_path, 1) as one:
-        fields, _ = one.wire.share()
+        fields, header = one.wire.share()
         await one.judged(fields)
         assert (await one.judged(fields))["error"][0] == 22
-        assert (await one.judged(one.wire.share(first=5 << 20)[0], "mallory"))["error"][0] == 24
-        await until(lambda: len(records_in(one.spool)) == 2)
-        assert records_in(one.spool)[1] == Reject(int(NOW * 1e6), sum(b"alice"), "s17", "duplicate")
-        assert one.metrics.gateway.rejected == Counter({"duplicate": 1, "unauthorised": 1})
+        others, other_header = one.wire.share(first=5 << 20)
+        assert (await one.judged(others, "mallory"))["error"][0] == 24
+        assert (await one.judged(["77", *others[1:]]))["error"][0] == 21
+        await until(lambda: len(records_in(one.spool)) == 4)
+        job, target = int(fields[0], 16), target_of(2.0**EASY).to_bytes(32, "big")
+        at, alice = int(NOW * 1e6), sum(b"alice")
+        assert records_in(one.spool)[1:] == [
+            Reject(at, alice, "s17", "duplicate", job, target, header),
+            Reject(at, 0, "mallory", "unauthorised", job, target, other_header),
+            Reject(at, alice, "s17", "job-not-found"),
+        ]
+        counted = {"duplicate": 1, "unauthorised": 1, "job-not-found": 1}
+        assert one.metrics.gateway.rejected == Counter({(word, "other"): n for word, n in counted.items()})
 
 
 async def test_i9_a_block_stands_behind_its_share_and_is_submitted(tmp_path: Path) -> None:
@@ -309,8 +316,8 @@ async def serving(
         gateway = Gateway(settings, nodes, spool, 5, gate(*miners), Metrics())
         task = asyncio.create_task(gateway.run())
         try:
-            await until(lambda: bool(gateway.server._listeners) or task.done())
-            _, port = gateway.server._listeners[0].sockets[0].getsockname()
+            await until(lambda: bool(gateway.server.addresses) or task.done())
+            _, port = gateway.server.addresses[0]
             yield gateway, f"stratum+tcp://127.0.0.1:{port}"
         finally:
             task.cancel()

@@ -39,8 +39,9 @@ class Seen:
         self.jobs: list[tuple[Job, bool]] = []
         self.metrics = Metrics()
 
-    def send(self, job: Job, clean: bool) -> None:
+    def send(self, job: Job, clean: bool, done: Callable[[], object]) -> None:
         self.jobs.append((job, clean))
+        done()
 
     @property
     def heights(self) -> list[int]:

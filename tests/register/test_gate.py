@@ -32,7 +32,7 @@ END = RULES.day_bounds(dt.date(2025, 12, 31))[1]
     ],
 )
 def test_i6_a_licensed_account_is_admitted_with_its_bounds(username: str, worker: str) -> None:
-    assert GATE.admit(username, START) == Admission(7, "alatau", worker, START, END)
+    assert GATE.admit(username, START) == Admission(7, "alatau", worker, START, END, MINER.licence)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import base64
 import datetime as dt
 import hashlib
 import secrets
+import ssl
 from pathlib import Path
 
 from stratum.tls import TlsCertificate
@@ -126,3 +127,7 @@ class CertificateFiles:
 
     def load(self) -> TlsCertificate:
         return TlsCertificate(self.certificate, self.key)
+
+    def trusting(self) -> ssl.SSLContext:
+        """A client that trusts the certificate that is there now, and checks its name."""
+        return ssl.create_default_context(cadata=self.certificate.read_text())

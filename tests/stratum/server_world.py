@@ -78,8 +78,7 @@ class Peer:
         return []
 
     def stop_reading(self) -> None:
-        """Leave unread what comes, and keep the kernel from taking much of it."""
-        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        """Leave unread what comes."""
         self.writer.transport.pause_reading()  # type: ignore[attr-defined]
 
     def read_on(self) -> None:
@@ -136,7 +135,7 @@ class World:
         transport = connection._transport
         assert transport is not None
         while transport.get_write_buffer_size() < size:
-            connection.write(b"\n" * 4096)
+            connection.write(b" " * 4095 + b"\n")
             await asyncio.sleep(0)
 
     def job(self, height: int = 800_000) -> None:

@@ -1,4 +1,4 @@
-"""The accept gate: first come, first served, at a steady rate; nobody is refused, who has gone is left out."""
+"""The accept gate: first come, first served, at a steady rate; nobody is refused, who has gone is skipped."""
 
 import resource
 

@@ -75,6 +75,7 @@ class Line:
         shared.ticks = lambda: self.ticks
         self.counts = shared.counts
         assert shared.door.enter("192.0.2.7", self.ticks) is None
+        shared.opening = 1
         self.connection = Connection(shared, "192.0.2.7:1", "192.0.2.7", self.ticks)
         self.sink = Sink()
         self.connection.connection_made(cast("asyncio.Transport", self.sink))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stratum import messages
-from stratum.messages import NotARequest, Reason, id_of, parse
+from stratum.messages import BadRequest, NotARequest, Reason, id_of, parse
 
 SCALARS = [
     "1",
@@ -115,17 +115,20 @@ def test_what_is_no_request_is_refused_as_such(line: bytes) -> None:
     ],
 )
 def test_wrong_types_keep_their_id(line: bytes) -> None:
-    request = parse(line)
-    assert (request.method, id_of(request)) == ("", b"4")
+    with pytest.raises(BadRequest) as bad:
+        parse(line)
+    assert bad.value.id == b"4"
 
 
 @given(st.binary(max_size=300))
 def test_random_bytes_are_a_request_or_not_one(line: bytes) -> None:
     try:
-        request = parse(line)
+        request_id = id_of(parse(line))
     except NotARequest:
         return
-    json.loads(messages.refused(id_of(request), Reason.MALFORMED, "x"), parse_constant=str)
+    except BadRequest as error:
+        request_id = error.id
+    json.loads(messages.refused(request_id, Reason.MALFORMED, "x"), parse_constant=str)
 
 
 @given(st.sampled_from(Reason), st.text())

@@ -168,23 +168,6 @@ def test_extranonce1_is_unique_and_given_back(run: Run) -> None:
     run(scenario)
 
 
-def test_a_job_goes_to_those_at_work_only(run: Run) -> None:
-    async def scenario(world: World) -> None:
-        idle, subscribed, working = await world.connect(), await world.connect(), await world.ready()
-        await subscribed.call("mining.subscribe")
-        await working.read()
-        assert (await working.read())["params"][-1] is True
-        world.job(800_000)
-        assert (await working.read())["params"][-1] is False, "not clean, the tip is the same"
-        world.job(800_001)
-        assert (await working.read())["params"][-1] is True
-        for peer in (idle, subscribed):
-            assert (await peer.call("mining.ping"))["result"] == "pong"
-            assert not peer.reader._buffer  # type: ignore[attr-defined]
-
-    run(scenario)
-
-
 def test_after_a_close_the_server_can_listen_again(run: Run) -> None:
     async def scenario(world: World) -> None:
         peer = await world.ready()

@@ -94,7 +94,7 @@ def test_a_second_subscribe_gets_the_same_answer_and_no_second_first_job() -> No
 def test_the_agent_is_kept_and_cut() -> None:
     wire = Wire()
     wire.call("mining.subscribe", ["A" * 5000])
-    assert wire.session.agent == "A" * 128
+    assert wire.session.agreed.agent == "A" * 128
 
 
 def test_no_work_before_there_is_a_job_and_then_at_once() -> None:
@@ -367,6 +367,7 @@ def test_q27_q57_q73_extranonce_subscribe_is_answered_at_once() -> None:
 @pytest.mark.parametrize(
     "method",
     [
+        "",
         "mining.multi_version",
         "x" * 9000,
         "\u0000",
@@ -386,7 +387,7 @@ def test_q20_an_unknown_method_is_told_so_and_stays_connected(method: str) -> No
     "params",
     [[], [5], ["text" * 1000], [[[]]], {"a": 1}, "x", 5, [1e300], [json.loads("[" * 900 + "]" * 900)]],
 )
-@pytest.mark.parametrize("method", ["", "mining.ping"])
+@pytest.mark.parametrize("method", ["mining.submit", "mining.ping"])
 def test_odd_parameters_harm_nobody(method: str, params: Any) -> None:
     wire = Wire()
     (answer,) = wire.call(method, params)

@@ -282,7 +282,7 @@ def test_the_version_is_asked_once_and_kept() -> None:
     assert sent.count(b"client.get_version") == 1
     wire.written.clear()
     wire.send('{"id":0,"result":"cgminer/4.12.1","error":null}')
-    assert wire.session.info == {"version": "cgminer/4.12.1"}
+    assert wire.session.agreed.info == {"version": "cgminer/4.12.1"}
     wire.call("mining.authorize", ["alice.two"])
     assert b"get_version" not in b"".join(wire.written)
 
@@ -292,7 +292,7 @@ def test_bip310_info_is_kept_with_the_session() -> None:
     options = {"info.hw-version": "S19j", "info.sw-version": "x" * 500, "info.hw-id": 7, "other": "y"}
     (answer,) = wire.call("mining.configure", [["info", "version-rolling"], options])
     assert answer["result"]["info"] is True
-    assert wire.session.info == {"hw-version": "S19j", "sw-version": "x" * 128}
+    assert wire.session.agreed.info == {"hw-version": "S19j", "sw-version": "x" * 128}
 
 
 # What the miner may ask for
@@ -346,4 +346,4 @@ def test_a_refused_share_is_recorded_with_what_decides_a_dispute() -> None:
     assert (low.share_difficulty.exponent, low.header) == (EASY, header)
     assert (stranger.username, stranger.worker) == ("mallory.x", None)
     assert (unknown.job, unknown.share_difficulty, unknown.header) == (None, None, b"")
-    assert [refused.reason.code for refused in recorder.refused] == [23, 23, 21]
+    assert [refused.reason.code for refused in recorder.refused] == [23, 24, 21]
