@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib import pyplot
+from matplotlib.figure import Figure
 from vardiff_machines import BIN, SIZES, Run
 
 mpl.rcParams.update(
@@ -23,7 +26,12 @@ def draw(results: dict[str, dict[str, list[Run]]], folder: str) -> None:
     _spread(results["steady"], Path(folder) / "vardiff-spread.svg")
 
 
-def _line(name: str) -> dict[str, object]:
+def _size_of(machines: int) -> Callable[[tuple[int, Run]], int]:
+    """Which of the sizes a machine is of, by its place."""
+    return lambda placed: placed[0] * SIZES // machines
+
+
+def _line(name: str) -> dict[str, Any]:
     return {
         "label": name,
         "color": COLOURS[name],
@@ -32,7 +40,7 @@ def _line(name: str) -> dict[str, object]:
     }
 
 
-def _save(figure: pyplot.Figure, path: Path) -> None:
+def _save(figure: Figure, path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
@@ -42,7 +50,7 @@ def _convergence(steady: dict[str, list[Run]], path: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(8, 4.2))
     for name, runs in steady.items():
         sizes, middle, late = [], [], []
-        for _, group in groupby(enumerate(runs), lambda at: at[0] * SIZES // len(runs)):
+        for _, group in groupby(enumerate(runs), _size_of(len(runs))):
             of_size = [run for _, run in group]
             seconds = sorted(max(run.converged_after(0.0, run.seconds), 1.0) for run in of_size)
             sizes.append(sorted(run.hashrate(0.0) for run in of_size)[len(of_size) // 2])
@@ -101,6 +109,6 @@ def _spread(steady: dict[str, list[Run]], path: Path) -> None:
     axes[0].set(title="over the machine's own mean", ylabel="part of the 5-minute windows")
     axes[1].set(title="over the pool's goal")
     for axis in axes:
-        axis.set(xlabel="shares in 5 minutes", xlim=(0.3, 2.2))
+        axis.set(xlabel="shares in 5 minutes", xlim=(0.4, 1.9))
     axes[0].legend(loc="upper left", fontsize=9)
     _save(figure, path)

@@ -259,3 +259,54 @@ def test_whatever_difficulties_pass_they_are_in_order(
     assert policy.minimum <= policy.start <= policy.maximum
     assert 2.0**policy.start <= start < 2.0 ** (policy.start + 1)
     assert minimum is not None or start < 1 or policy.minimum >= 0, "an ASIC never sees a fraction (Q-44)"
+
+
+def test_the_front_of_the_stratum_section(tmp_path: Path) -> None:
+    path = tmp_path / "dmpool.toml"
+    path.write_text(
+        toml(BASE)
+        + """
+[stratum]
+proxies = ["10.0.0.0/8", "fd00::/8"]
+connections_per_account = 5
+rented_hashrate = "accept"
+public_host = "kz1.pool.example"
+[stratum.tls]
+listen = "0.0.0.0:4444"
+certificate = "/etc/dmpool/chain.pem"
+key = "/etc/dmpool/key.pem"
+[stratum.device_classes.antminer-s19]
+start_difficulty = 100000
+"""
+    )
+    stratum = load(path).stratum
+    assert stratum.tls is not None
+    assert str(stratum.tls.listen) == "0.0.0.0:4444"
+    assert (stratum.limits.connections_per_account, stratum.limits.connections) == (5, None)
+    assert [str(network) for network in stratum.limits.proxies] == ["10.0.0.0/8", "fd00::/8"]
+    changed = stratum.devices.classify("Antminer S19")
+    assert (changed.start, changed.floor) == (16, 12), "100000 rounded down; the floor is the table's"
+    rental = stratum.devices.classify("NiceHash/1.0.0")
+    assert stratum.devices.refusal(rental) is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('proxies = ["10.0.0.0/33"]', ["stratum.proxies", "10.0.0.0/33"]),
+        ('rented_hashrate = "maybe"', ["stratum.rented_hashrate", "maybe", "refuse"]),
+        ('public_host = "kz1"', ["stratum.public_host", "kz1"]),
+        ("connections = 0", ["stratum.connections", "0"]),
+        (
+            "[stratum.device_classes.s99]\nstart_difficulty = 5",
+            ["stratum.device_classes", "s99", "antminer-s19"],
+        ),
+        ("[stratum.device_classes.cgminer]\nstart_difficulty = 0", ["start_difficulty", "0"]),
+        ('[stratum.tls]\nkey = "k"', ["stratum.tls.certificate", "missing"]),
+    ],
+)
+def test_a_mistake_in_the_front_is_named(tmp_path: Path, lines: str, words: list[str]) -> None:
+    path = tmp_path / "dmpool.toml"
+    path.write_text(f"{toml(BASE)}\n[stratum]\n{lines}\n")
+    text = complaint(path)
+    assert all(word in text for word in words), text

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -15,7 +15,7 @@ from bitcoin.core import CBlock
 
 from pool import found_blocks
 from pool import spool as spool_module
-from pool.config import Settings
+from pool.config import ConfigError, Settings
 from pool.embedded_chain import EmbeddedChain
 from pool.found_blocks import FoundBlocks
 from pool.gatekeeper import RegisterGatekeeper
@@ -334,6 +334,16 @@ async def mining(*machines: SimulatedMiner) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def test_a_certificate_that_cannot_be_used_is_a_mistake_of_the_configuration(tmp_path: Path) -> None:
+    values: dict[str, Any] = {
+        "data_dir": tmp_path,
+        "pool": {"name": "Pool", "bin": "940140000385", "chain": "regtest", "address": ADDRESS},
+        "stratum": {"tls": {"certificate": tmp_path / "none.pem", "key": tmp_path / "none.key"}},
+    }
+    with pytest.raises(ConfigError, match=r"^stratum\.tls: .*none\.pem.* cannot be read.*PEM$"):
+        Gateway(Settings(**values), [FakeNode()], cast("Spool", None), 5, gate(), Metrics())
 
 
 async def test_a_gateway_that_cannot_listen_leaves_nothing_running(tmp_path: Path) -> None:
