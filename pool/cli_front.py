@@ -42,7 +42,7 @@ def status(config: ConfigOption = None) -> None:
 @cli.command()
 def unban(address: str, config: ConfigOption = None) -> None:
     """Let a banned address in again before its time."""
-    _ask(config, "POST", f"/unban/{address}")
+    _ask(config, "POST", "/unban", address.encode())
     console.print(f"{address} may connect again")
 
 

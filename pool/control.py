@@ -67,7 +67,7 @@ class Control:
         app.add_routes(
             [
                 web.get("/status", self._status),
-                web.post("/unban/{address}", self._unban),
+                web.post("/unban", self._unban),
                 web.post("/drain", self._start_drain),
                 web.post("/message", self._message),
             ]
@@ -106,7 +106,7 @@ class Control:
         )
 
     async def _unban(self, request: web.Request) -> web.Response:
-        address = request.match_info["address"]
+        address = (await request.text()).removesuffix("/64")
         if not self._server.unban(address):
             return web.json_response({"error": f"{address!r} is not banned"}, status=404)
         log.warning("the ban of %s was lifted by the operator", address)

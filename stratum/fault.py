@@ -1,4 +1,4 @@
-"""The reason and the words for a submit that the C core did not find clean.
+"""The reason and the words for a submit that cannot be credited for what it is.
 
 A pure translation: what `native.Job.check` returned, and the fields as the miner sent them, to what the miner
 is told. Each text names the field and its value, so that a technician sees what the firmware sent.
@@ -10,6 +10,8 @@ import native
 from stratum.job import EXTRANONCE2_SIZE
 from stratum.messages import Reason
 
+NAME_SHOWN = 128
+"""Characters of a name that an answer repeats."""
 CLEAN = (native.MEETS_SHARE, native.MEETS_SHARE | native.MEETS_NETWORK)
 """The results of a check that is a share by everything the core knows."""
 
@@ -32,3 +34,17 @@ def fault(
     if flags & native.VERSION_OUTSIDE:
         return Reason.VERSION, f"version bits {version_bits} outside the mask {mask:08x}"
     return Reason.LOW_DIFFICULTY, "the hash is above the target of this job"
+
+
+def without_job(subscribed: bool, authorised: bool, username: str, job_id: str) -> tuple[Reason, str]:
+    """What is wrong with a submit that could not be checked, its job or its search space being unknown."""
+    if not subscribed:
+        return Reason.NOT_SUBSCRIBED, "subscribe first"
+    if not authorised:
+        return stranger(username)
+    return Reason.UNKNOWN_JOB, f"job {job_id[:16]!r} not found"
+
+
+def stranger(username: str) -> tuple[Reason, str]:
+    """The submit comes under a name that was not let in on this connection."""
+    return Reason.UNAUTHORISED, f"worker {username[:NAME_SHOWN]!r} is not authorised here"

@@ -259,12 +259,12 @@ class Doorkeeper:
 
 def group(host: str) -> str:
     """What is counted as one address: IPv4 as it is, of IPv6 the /64; a name that is neither as it is."""
+    if ":" not in host:
+        return host
     try:
-        address = ipaddress.ip_address(host.partition("%")[0])
+        address = ipaddress.IPv6Address(host.partition("%")[0])
     except ValueError:
         return host
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
     return f"{ipaddress.IPv6Address(int(address) >> 64 << 64)}/64"

@@ -20,7 +20,7 @@ from stratum.tls import TlsCertificate
 log = logging.getLogger(__name__)
 
 BACKLOG = 4096
-ACCEPT_AT_ONCE = 256
+ACCEPT_AT_ONCE = 1024
 """Connections taken in one go before others have their turn on the loop."""
 FULL_SECONDS = 0.5
 """How long nothing is accepted when the machine has no file or memory left for a connection."""

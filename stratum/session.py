@@ -22,7 +22,7 @@ import native
 from stratum import messages
 from stratum.device_class import UNKNOWN, DeviceClass
 from stratum.difficulty import Difficulty, difficulty
-from stratum.fault import CLEAN, fault
+from stratum.fault import CLEAN, fault, stranger, without_job
 from stratum.interfaces import Closed, Refused, Worker
 from stratum.job import EXTRANONCE2_SIZE, Job
 from stratum.messages import Reason, Request
@@ -174,6 +174,7 @@ class Session:
             else:
                 self._context.subscriptions.close(subscription)
         self._workers.leave()
+        self._write = self._end = _nowhere  # the connection and its session let go of each other
 
     def acknowledge(self, answer: bytes) -> None:
         """An answer whose share is durable, or that queued behind one."""
@@ -210,7 +211,8 @@ class Session:
         subscription = self._subscription
         job = self._context.book.find(job_id)
         if job is None or subscription is None:
-            reason, text = self._without_job(username, job_id)
+            known = username in self._workers.by_name
+            reason, text = without_job(subscription is not None, known, username, job_id)
             self._reject(request_id, username, reason, now_us, text)
             return
         share_difficulty, extranonce1 = subscription.terms_of(job.number) or (
@@ -228,7 +230,7 @@ class Session:
                 self, worker, job, header, block_hash, extranonce1, bytes.fromhex(extranonce2)
             )
         if worker is None:
-            reason, text = self._stranger(username)
+            reason, text = stranger(username)
             self._reject(request_id, username, reason, now_us, text, job, share_difficulty, header)
             return
         if flags not in CLEAN:
@@ -253,16 +255,6 @@ class Session:
             urgent = self._vardiff.count(2.0 ** (share_difficulty.exponent - newest.exponent))
         if urgent:
             self._context.hasten(self)
-
-    def _without_job(self, username: str, job_id: str) -> tuple[Reason, str]:
-        if self._subscription is None:
-            return Reason.NOT_SUBSCRIBED, "subscribe first"
-        if username not in self._workers.by_name:
-            return self._stranger(username)
-        return Reason.UNKNOWN_JOB, f"job {job_id[:16]!r} not found"
-
-    def _stranger(self, username: str) -> tuple[Reason, str]:
-        return Reason.UNAUTHORISED, f"worker {username[:USERNAME_LIMIT]!r} is not authorised here"
 
     def _credit_refusal(
         self, worker: Worker, job: Job, version_bits: str | None, now_us: int
@@ -434,6 +426,10 @@ class Session:
         self._refusals += 1
         if self._refusals >= REFUSALS_LIMIT:
             raise Closed(f"{self._refusals} refused authorisations", "refused")
+
+
+def _nowhere(late: object) -> None:
+    """Where answers go that come late from the disk, when their connection is gone."""
 
 
 _HANDLERS: dict[str, Callable[[Session, Request, list[Any], float, float], None]] = {

@@ -41,14 +41,16 @@ RAMP_SECONDS = 90.0
 """The ramp lasts so long after a connection, a wish, an awakening or a flood."""
 FLOOD_STEPS = 3
 """A machine that is due so many steps up floods: it is answered at once, whenever the last change was."""
-SILENT_STEPS = 2
-"""Silence alone lowers at most this far under the difficulty of the last share."""
+SILENT_STEPS = 3
+"""Silence alone lowers at most this far under the difficulty of the last share; one step up brings it back."""
 LONG_SILENCE = 12.0
 """Expected shares without any after which a share is an awakening: a minute at 12 a minute."""
 UNPROVEN_STEPS = 8
-"""A machine that never gave a share comes down at most this far under its first difficulty."""
+"""A machine whose rate is not known yet comes down at most this far under its first difficulty."""
 UNPROVEN_SILENCE = 4.0
-"""Expected shares without any that lower the difficulty of a machine that never gave one."""
+"""Expected shares without any that lower the difficulty of such a machine."""
+PROVING_SHARES = 3
+"""So many shares after a start make the machine's rate known; a single one may be a stroke of luck."""
 _SHORTEST_SECONDS = 0.25
 _LN2 = ln(2)
 _BAND = sqrt(2.0)
@@ -118,6 +120,7 @@ class Vardiff:
         "_shares",
         "_silent",
         "_suggested",
+        "_unproven",
         "_wished_minimum",
         "exponent",
         "policy",
@@ -130,8 +133,9 @@ class Vardiff:
         self._sent: int | None = None
         self._first = policy.start
         self._proven: int | None = None
-        """The difficulty at which the last share came; None before the first."""
+        """The difficulty at which the last share came; None before PROVING_SHARES came."""
         self._pending = True
+        self._unproven: float = PROVING_SHARES
         self._suggested: int | None = None
         self._wished_minimum: int | None = None
         self._fixed: int | None = None
@@ -251,7 +255,8 @@ class Vardiff:
             if self._above.score < WAKING_PROOF:
                 self._above.forget()
                 self._above.score = WAKING_PROOF
-        if shares >= 1:
+        self._unproven -= shares
+        if shares >= 1 and self._unproven <= 0:
             self._proven = self._sent
 
     def _sleeping(self) -> bool:
@@ -300,9 +305,7 @@ class Vardiff:
 
     def _step_down(self, ramp: bool) -> int:
         below = self._below
-        if self._proven is None:
-            if self._quiet < UNPROVEN_SILENCE:
-                return 0
+        if self._proven is None and self._quiet >= UNPROVEN_SILENCE:
             # With 95 % certainty the rate is under 3 / quiet, hence at most 8 times the wish afterwards: what
             # goes too far comes up again in seconds, what does not go far enough waits for minutes.
             return min(floor(log2(self._quiet / 3.0)) + 3, STEP_DOWN)

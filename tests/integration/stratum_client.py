@@ -13,7 +13,8 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
@@ -23,6 +24,8 @@ import native
 
 DIFFICULTY_1_TARGET = 0xFFFF << 208
 VERSION_MASK = 0x1FFFE000
+LOOK_SECONDS = 0.2
+"""How often a hash board has its turn."""
 
 
 class Firmware(Enum):
@@ -197,7 +200,8 @@ class Machine:
         """The pool has let the worker in: what was not answered is submitted again."""
         for share in self.unanswered:
             share.resubmitted = True
-            self._submit(share)
+            if self._link is not None:
+                self._submit(share)
 
     def take_job(self, params: list[Any], difficulty: Fraction) -> None:
         """A job came, and with it counts the difficulty told before."""
@@ -289,6 +293,33 @@ class _Link(asyncio.Protocol):
             self.machine.subscribed(result[0][0][1], bytes.fromhex(result[1]))
         elif asked == "mining.authorize":
             self.machine.authorised()
+
+
+@asynccontextmanager
+async def at_work(machines: list[Machine]) -> AsyncIterator[None]:
+    """All machines connected, and hashing by the clock."""
+    for machine in machines:
+        await machine.connect()
+    boards = asyncio.create_task(_hash(machines))
+    try:
+        yield
+        assert not boards.done(), boards.exception()
+    finally:
+        boards.cancel()
+        await asyncio.gather(boards, return_exceptions=True)
+
+
+async def _hash(machines: list[Machine]) -> None:
+    loop = asyncio.get_running_loop()
+    before = dict.fromkeys(machines, loop.time())
+    while True:
+        started = loop.time()
+        for machine in machines:
+            now = loop.time()
+            machine.hash(min(now - before[machine], 1.0))
+            before[machine] = now
+            await asyncio.sleep(0)
+        await asyncio.sleep(max(started + LOOK_SECONDS - loop.time(), 0.0))
 
 
 def sha256d(data: bytes) -> bytes:

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.campaign import extent
 from tests.integration.pool_process import PoolProcess
 from tests.integration.recount import recount
-from tests.integration.stratum_client import DIFFICULTY_1_TARGET, Farm, Firmware, Machine, Refusal
+from tests.integration.stratum_client import DIFFICULTY_1_TARGET, Farm, Firmware, Machine, Refusal, at_work
 from tests.integration.test_faults import drained
 from tests.integration.test_river import COMMISSION_BPS, MINERS, until
 
@@ -37,7 +37,6 @@ BLOCK_SECONDS = 2.5
 START = 2.0**-19
 BLOCK_TARGET = (int(DIFFICULTY_1_TARGET / START)) // 30
 """What the embedded chain asks of a block."""
-LOOK_SECONDS = 0.2
 AWAY_SECONDS = 5.0
 STALE, DUPLICATE = 21, 22
 
@@ -58,7 +57,7 @@ async def test_no_honest_share_is_refused_but_as_stale(
     try:
         farm = Farm("127.0.0.1", pool.stratum_port, BLOCK_TARGET)
         machines = [_machine(farm, number, luck) for number in range(MACHINES)]
-        async with _at_work(machines):
+        async with at_work(machines):
             async with _troubled(machines, luck):
                 for _ in range(ROUNDS):
                     await _blocks(farm)
@@ -81,32 +80,6 @@ def _machine(farm: Farm, number: int, luck: random.Random) -> Machine:
 
 
 @asynccontextmanager
-async def _at_work(machines: list[Machine]) -> AsyncIterator[None]:
-    """All machines connected, and hashing by the clock."""
-    for machine in machines:
-        await machine.connect()
-    boards = asyncio.create_task(_hash(machines))
-    try:
-        yield
-    finally:
-        boards.cancel()
-        await asyncio.gather(boards, return_exceptions=True)
-
-
-async def _hash(machines: list[Machine]) -> None:
-    loop = asyncio.get_running_loop()
-    before = dict.fromkeys(machines, loop.time())
-    while True:
-        started = loop.time()
-        for machine in machines:
-            now = loop.time()
-            machine.hash(min(now - before[machine], 1.0))
-            before[machine] = now
-            await asyncio.sleep(0)
-        await asyncio.sleep(max(started + LOOK_SECONDS - loop.time(), 0.0))
-
-
-@asynccontextmanager
 async def _troubled(machines: list[Machine], luck: random.Random) -> AsyncIterator[None]:
     """Machines lose their connection, and change their hashrate, at random moments."""
     tasks = [asyncio.create_task(_trouble(machine, random.Random(luck.random()))) for machine in machines]
@@ -119,6 +92,7 @@ async def _troubled(machines: list[Machine], luck: random.Random) -> AsyncIterat
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     for machine in machines:
+        machine.on_submit = None
         if not machine.working:
             await machine.connect()
 

@@ -113,10 +113,10 @@ async def test_a_ban_is_visible_and_can_be_lifted(tmp_path: Path) -> None:
         await until(lambda: bool(server.bans()))
         (ban,) = (await ask(tmp_path, "GET", "/status"))["bans"]
         assert (ban["address"], ban["reason"]) == ("127.0.0.1", "malformed")
-        await ask(tmp_path, "POST", "/unban/127.0.0.1")
+        await ask(tmp_path, "POST", "/unban", b"127.0.0.1")
         assert (await ask(tmp_path, "GET", "/status"))["bans"] == []
         with pytest.raises(ControlError, match="is not banned"):
-            await ask(tmp_path, "POST", "/unban/127.0.0.1")
+            await ask(tmp_path, "POST", "/unban", b"127.0.0.1")
 
 
 async def test_a_message_reaches_the_screens(tmp_path: Path) -> None:

@@ -136,6 +136,15 @@ def test_set_extranonce_is_not_sent_to_who_did_not_ask() -> None:
     assert EXTRANONCE not in methods(wire.read())
 
 
+def test_a_share_that_becomes_durable_after_the_connection_is_gone_harms_nobody() -> None:
+    wire = Wire(recorder=FakeRecorder(at_once=False))
+    wire.start()
+    wire.call("mining.submit", ["alice.s17", *wire.share()[0]])
+    wire.session.lost(wire.ticks)
+    wire.recorder.sync()
+    assert wire.read() == []
+
+
 # Difficulty between two regular jobs
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stratum.vardiff import (
     APART_SECONDS,
-    FLOOD_STEPS,
+    PROVING_SHARES,
     SILENT_STEPS,
     STEP_DOWN,
     STEP_UP,
@@ -151,14 +151,15 @@ def test_one_step_is_bounded(start: DifficultyPolicy, steps: list[tuple[float, i
 @settings(max_examples=extent(200, 20_000))
 @given(st.lists(st.tuples(st.floats(0, 300), st.integers(0, 60)), max_size=60))
 def test_silence_never_lowers_more_than_stated(steps: list[tuple[float, int]]) -> None:
-    """16 times under the last share whatever comes, 4 times by silence, 256 times before the first share."""
+    """16 times under the last share whatever comes, less by silence, 256 times before three shares."""
     vardiff, ticks = Vardiff(policy(start=20, minimum=-40)), 0.0
     sent = vardiff.retarget(ticks, 64)
-    first, proven = sent, None
+    first, proven, total = sent, None, 0
     for seconds, shares in steps:
         for _ in range(shares):
             vardiff.count()
-        proven = sent if shares else proven
+        total += shares
+        proven = sent if shares and total >= PROVING_SHARES else proven
         ticks += seconds
         before, sent = sent, vardiff.retarget(ticks, 64)
         if proven is None:
@@ -169,15 +170,28 @@ def test_silence_never_lowers_more_than_stated(steps: list[tuple[float, int]]) -
                 assert sent >= min(before, proven - SILENT_STEPS)
 
 
+@settings(max_examples=extent(200, 20_000))
+@given(st.integers(0, 24), st.lists(st.integers(1, 25), min_size=10, max_size=100))
+def test_q23_after_the_ramp_changes_are_a_minute_apart(ramp: int, intervals: list[int]) -> None:
+    """Whatever comes, as long as it is neither silence nor a flood."""
+    vardiff = Vardiff(policy(start=14))
+    sent, changes = vardiff.retarget(0.0, 64), []
+    for at, shares in enumerate([ramp] * 8 + intervals, start=1):
+        vardiff.count(shares)
+        before, sent = sent, vardiff.retarget(at * 25.0, 64)
+        if before != sent and at > 16:
+            changes.append(at * 25.0)
+    assert all(other - one >= APART_SECONDS for one, other in pairwise(changes))
+
+
 @settings(max_examples=extent(60, 3_000), deadline=None)
 @given(above=st.integers(-UNPROVEN_STEPS, 20), exponent=st.floats(0, 30), seed=st.integers(0, 2**32))
-def test_q23_after_the_ramp_changes_are_a_minute_apart(above: int, exponent: float, seed: int) -> None:
-    start = max(round(exponent) - above, 0)
-    machine = Machine(Vardiff(policy(start=start)), seed)
+def test_q23_a_steady_machine_sees_few_changes(above: int, exponent: float, seed: int) -> None:
+    machine = Machine(Vardiff(policy(start=max(round(exponent) - above, 0))), seed)
     machine.mine(hashrate_for(exponent), 3600)
-    settled = [change for change in machine.changes if change[0] > 1200]
-    for (one, _, _), (other, before, after) in pairwise(settled):
-        assert other - one >= APART_SECONDS or after - before >= FLOOD_STEPS
+    before = len(machine.changes)
+    machine.mine(hashrate_for(exponent), 3 * 3600)
+    assert len(machine.changes) - before <= 6
 
 
 @pytest.mark.parametrize("steps", [3.0, 4.4, 7.7, 12.0, 18.4, 26.5])
@@ -205,7 +219,7 @@ def test_from_any_start_a_steady_machine_converges_to_within_one_step(
     machine.mine(hashrate, 3600)
     seen = machine.mine(hashrate, 7200)
     near = sum(abs(exponent - ideal(hashrate)) <= 1.0 for exponent in seen)
-    assert near >= 0.95 * len(seen)
+    assert near >= 0.9 * len(seen)
 
 
 @settings(max_examples=extent(60, 3_000), deadline=None)
@@ -254,7 +268,7 @@ def test_a_machine_curtailed_to_a_third_is_followed_down_and_up_again() -> None:
 
 
 @pytest.mark.parametrize("rate", [0.5, 1.0, 2.0, 6.0, 12.0, 150.0])
-def test_never_a_share_comes_down_256_times_and_not_under_the_floor(rate: float) -> None:
+def test_a_machine_without_a_share_comes_down_256_times_and_not_under_the_floor(rate: float) -> None:
     for minimum, lowest in [(2, 6), (10, 10)]:
         vardiff = Vardiff(policy(start=14, minimum=minimum, rate=rate))
         exponents = [
@@ -384,7 +398,7 @@ def test_a_fixed_difficulty_stays_unless_it_floods() -> None:
 def test_i2_no_honest_share_is_refused_for_a_change(
     hashrate: float, start: int, lag: int, wishes: dict[int, int], seed: int
 ) -> None:
-    """The machine takes up jobs `lag` seconds late and knows a difficulty only from the line in front of a job.
+    """The machine takes up jobs `lag` seconds late and knows a difficulty only from the line before a job.
 
     The server judges by what the job was sent with; shares of earlier jobs do not drive the difficulty up.
     """
