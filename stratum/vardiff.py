@@ -42,7 +42,7 @@ RAMP_SECONDS = 90.0
 FLOOD_STEPS = 3
 """A machine that is due so many steps up floods: it is answered at once, whenever the last change was."""
 SILENT_STEPS = 3
-"""Silence alone lowers at most this far under the difficulty of the last share; one step up brings it back."""
+"""Silence alone lowers at most this far under the last share's difficulty; one step up brings it back."""
 LONG_SILENCE = 12.0
 """Expected shares without any after which a share is an awakening: a minute at 12 a minute."""
 UNPROVEN_STEPS = 8

@@ -47,6 +47,8 @@ class Report:
     """What went wrong, and how often."""
     extranonces: list[str] = field(default_factory=list)
     """The extranonce1 of each connection that has work."""
+    slowest_connect: float = 0.0
+    """The longest that a TCP connect took, in seconds."""
     waits: list[float] = field(default_factory=list)
     """Seconds from the command to the work of each connection, in order."""
     tips: dict[str, list[float]] = field(default_factory=dict)
@@ -56,7 +58,7 @@ class Report:
 class Member:
     """One connection, and what it keeps when that breaks."""
 
-    __slots__ = ("authorised", "difficulty", "extranonce1", "half_open", "known", "partial", "session_id",
+    __slots__ = ("authorised", "began", "difficulty", "extranonce1", "half_open", "known", "partial", "session_id",
                  "socket", "working")  # fmt: skip
 
     def __init__(self) -> None:
@@ -71,6 +73,7 @@ class Member:
     def start(self) -> None:
         self.partial = b""
         self.authorised = self.difficulty = self.working = False
+        self.began = time.monotonic()
 
 
 class Crowd:
@@ -170,6 +173,7 @@ class Crowd:
             self._fail(member, f"connect: {os.strerror(code)}")
             return
         self._poll.modify(opened, select.EPOLLIN)
+        self.report.slowest_connect = max(self.report.slowest_connect, time.monotonic() - member.began)
         self._send(
             member, 1, "mining.subscribe", ["storm/1.0", *([member.session_id] * bool(member.session_id))]
         )

@@ -249,9 +249,9 @@ def test_submit_before_subscribe_is_25() -> None:
 def test_submit_before_authorize_is_24() -> None:
     ready = Wire()
     ready.start()
-    fields, _ = ready.share()
     wire = Wire(book=ready.book)
     wire.call("mining.subscribe")
+    fields, _ = wire.share(job=ready.jobs[-1])
     assert code(wire.submit(fields)) == 24
     assert wire.recorder.told("rejected") == [(None, Reason.UNAUTHORISED)]
     wire.call("mining.authorize", ["alice.s17"])
