@@ -5,7 +5,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 NATIVE := $(wildcard native/*.c native/*.h)
 
-.PHONY: run test check benchmark campaign lock clean
+.PHONY: run test check benchmark vardiff campaign lock clean
 
 run: $(READY)
 	$(VENV)/bin/dmpool run
@@ -21,6 +21,11 @@ check: $(READY)
 benchmark: $(READY)
 	$(VENV)/bin/python benchmarks/share_cpu.py
 
+# The table and the plots of docs/vardiff.md, written anew.
+vardiff: $(READY)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-plots.lock
+	$(VENV)/bin/python benchmarks/vardiff_simulation.py --seeds 30 --plots docs
+
 # The long runs whose slices are part of `make test`.
 campaign: $(READY)
 	CAMPAIGN=1 $(VENV)/bin/python -m pytest -m campaign --timeout 7200
@@ -30,6 +35,9 @@ lock:
 	$(VENV)/bin/pip install --quiet uv
 	$(VENV)/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --custom-compile-command "make lock" --output-file requirements.lock
+	$(VENV)/bin/uv pip compile pyproject.toml --extra plots --constraint requirements.lock --universal \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command "make lock" --output-file requirements-plots.lock
 
 clean:
 	rm -rf $(VENV) build *.egg-info native/*.so

@@ -46,6 +46,7 @@ class Session:
         "_difficulty_told",
         "_end",
         "_extranonce_told",
+        "_first_job",
         "_refusals",
         "_subscription",
         "_transactions_after",
@@ -75,6 +76,8 @@ class Session:
         self._subscription: Subscription | None = None
         self._difficulty_told = False
         self._extranonce_told = True
+        self._first_job = 0
+        """Number of the first job that was sent on this connection."""
         self._refusals = 0
         self._waiting = 0
         self._transactions_after = 0.0
@@ -248,12 +251,8 @@ class Session:
         self._context.recorder.accepted(
             self, worker, job, share_difficulty, header, now_us, messages.accepted(request_id)
         )
-        newest = subscription.difficulty
-        if newest is None or newest is share_difficulty:
-            urgent = self._vardiff.count()
-        else:
-            urgent = self._vardiff.count(2.0 ** (share_difficulty.exponent - newest.exponent))
-        if urgent:
+        # What was stored while the miner had no connection (Q-06) says nothing of its rate.
+        if job.number >= self._first_job and self._vardiff.count(subscription.weight_of(share_difficulty)):
             self._context.hasten(self)
 
     def _credit_refusal(
@@ -387,7 +386,9 @@ class Session:
         line = job.notify_clean if clean else job.notify
         share_difficulty = difficulty(exponent)
         if share_difficulty is not subscription.difficulty or not self._difficulty_told:
-            self._difficulty_told = True
+            if not self._difficulty_told:
+                self._first_job = job.number
+                self._difficulty_told = True
             line = share_difficulty.line + line
         subscription.send(job.number, share_difficulty, self._context.book.oldest_number)
         if not self._extranonce_told:

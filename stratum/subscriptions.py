@@ -77,6 +77,13 @@ class Subscription:
                 return earlier, extranonce1
         return self._earlier[0][1:] if self._earlier else None
 
+    def weight_of(self, share_difficulty: Difficulty) -> float:
+        """How many shares of the newest difficulty a share of this one is worth."""
+        newest = self.difficulty
+        if newest is share_difficulty or newest is None:
+            return 1.0
+        return 2.0 ** (share_difficulty.exponent - newest.exponent)
+
     def inherit(self, other: Subscription) -> None:
         """Shares of jobs that went out under `other` may still come in here."""
         self._earlier = list(other._earlier)

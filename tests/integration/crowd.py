@@ -24,7 +24,9 @@ import struct
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 IP_BIND_ADDRESS_NO_PORT = 24
 """Linux: let connect(2) choose the port, so that one is free as long as the whole 4-tuple is."""
@@ -58,8 +60,18 @@ class Report:
 class Member:
     """One connection, and what it keeps when that breaks."""
 
-    __slots__ = ("authorised", "began", "difficulty", "extranonce1", "half_open", "known", "partial", "session_id",
-                 "socket", "working")  # fmt: skip
+    __slots__ = (
+        "authorised",
+        "began",
+        "difficulty",
+        "extranonce1",
+        "half_open",
+        "known",
+        "partial",
+        "session_id",
+        "socket",
+        "working",
+    )
 
     def __init__(self) -> None:
         self.session_id = ""
@@ -67,10 +79,12 @@ class Member:
         self.known = ""
         """The extranonce1 of the connection before."""
         self.half_open: socket.socket | None = None
+        """The connection before, when it was left open."""
         self.socket: socket.socket | None = None
         self.start()
 
     def start(self) -> None:
+        """Nothing was said yet."""
         self.partial = b""
         self.authorised = self.difficulty = self.working = False
         self.began = time.monotonic()
@@ -90,7 +104,11 @@ class Crowd:
     def run(self) -> None:
         """Obey until stdin ends."""
         self._poll.register(sys.stdin, select.EPOLLIN)
-        commands = {"connect": self._connect, "cut": self._cut, "report": lambda: None}
+        commands: dict[str, Callable[[], object]] = {
+            "connect": self._connect,
+            "cut": self._cut,
+            "report": lambda: None,
+        }
         while True:
             command = self._serve(None)
             if not command:
@@ -205,22 +223,22 @@ class Crowd:
         for line in lines:
             self._message(member, json.loads(line))
 
-    def _message(self, member: Member, message: dict[str, object]) -> None:
+    def _message(self, member: Member, message: dict[str, Any]) -> None:
         method = message.get("method")
         if method == "mining.notify":
-            self._job(member, message["params"])  # type: ignore[arg-type]
+            self._job(member, message["params"])
         elif method == "mining.set_difficulty":
             member.difficulty = True
         elif message.get("error") is not None:
             self._fail(member, f"refused: {message['error']}")
         elif message.get("id") == 1:
-            (topics, member.extranonce1, _) = message["result"]  # type: ignore[misc]
-            member.session_id = topics[0][1]
+            member.extranonce1 = message["result"][1]
+            member.session_id = message["result"][0][0][1]
             self._send(member, 2, "mining.authorize", [self.username, "x"])
         elif message.get("id") == 2:
             member.authorised = True
 
-    def _job(self, member: Member, params: list[object]) -> None:
+    def _job(self, member: Member, params: list[Any]) -> None:
         now = time.monotonic()
         if member.working:
             if params[8] is True:

@@ -66,6 +66,8 @@ class Share:
     work: Work
     header: bytes
     resubmitted: bool = False
+    outlived: bool = False
+    """Its connection was cut behind it when its job's difficulty was no longer the newest."""
 
     @property
     def hash(self) -> str:
@@ -116,12 +118,13 @@ class Machine:
         """Each that a job came with, when it differed from the one before."""
         self.resumes = 0
         self.extranonce1 = b""
-        self.on_submit: Callable[[Machine], object] | None = None
-        """Called once, when the next share has just been written."""
+        self.on_submit: Callable[[Share], object] | None = None
+        """Called when a share has just been written."""
+        self.newest: Work | None = None
+        """The newest job; None without a connection."""
         self._luck = random.Random(username)
         self._session_id: str | None = None
         self._link: _Link | None = None
-        self._newest: Work | None = None
         self._work: Work | None = None
         self._goes_on = 0.0
         """Seconds that the board still spends on `_work` before it takes the newest."""
@@ -131,11 +134,11 @@ class Machine:
     @property
     def working(self) -> bool:
         """Whether it is connected and has a job."""
-        return self._link is not None and self._newest is not None
+        return self._link is not None and self.newest is not None
 
     async def connect(self) -> None:
         """Open a connection and introduce itself; an earlier connection is forgotten, open or not."""
-        self._newest = self._work = None
+        self.newest = self._work = None
         link = self._link = _Link(self)
         await asyncio.get_running_loop().create_connection(lambda: link, self.farm.host, self.farm.port)
         link.call("mining.configure", [["version-rolling"], {"version-rolling.mask": f"{VERSION_MASK:08x}"}])
@@ -145,14 +148,14 @@ class Machine:
     def disconnect(self) -> asyncio.Transport | None:
         """Forget the connection and return it, still open."""
         link, self._link = self._link, None
-        self._newest = self._work = None
+        self.newest = self._work = None
         return link.transport if link is not None else None
 
     def hash(self, seconds: float) -> None:
         """Work for so long."""
         self._goes_on -= seconds
         if self._goes_on <= 0:
-            self._work = self._newest
+            self._work = self.newest
         self._owed = min(self._owed + seconds * self.hashrate, self.hashrate)
         work, count = self._work, int(self._owed)
         if work is None or not count:
@@ -182,8 +185,7 @@ class Machine:
         params = [self.username, work.job_id, work.extranonce2, ntime, nonce, f"{work.version_bits:08x}"]
         cast("_Link", self._link).call("mining.submit", params, share)
         if self.on_submit is not None:
-            act, self.on_submit = self.on_submit, None
-            act(self)
+            self.on_submit(share)
 
     # What the link tells
 
@@ -216,7 +218,7 @@ class Machine:
         rolled = (int(version, 16) | version_bits).to_bytes(4, "little")
         header = rolled + tip + root + bytes.fromhex(ntime)[::-1] + bytes.fromhex(bits)[::-1]
         target = min(int(DIFFICULTY_1_TARGET / difficulty), 2**256 - 1)
-        self._newest = Work(job_id, tip, target, header, extranonce2, version_bits)
+        self.newest = Work(job_id, tip, target, header, extranonce2, version_bits)
         if self._goes_on <= 0:
             self._goes_on = self.firmware.goes_on[clean]
         elif clean:
@@ -233,7 +235,7 @@ class Machine:
         if error is None:
             self.accepted.append(share)
         else:
-            tip = self._newest.tip if self._newest is not None else b""
+            tip = self.newest.tip if self.newest is not None else b""
             self.refused.append(Refusal(share, error[0], error[1], tip))
 
     def closed(self) -> None:

@@ -1,9 +1,9 @@
 """Everything at once for 200 machines: difficulty changes, new blocks, broken connections, keep-alive jobs.
 
-A real `dmpool run` with its embedded chain, spool and ledger. The machines differ in hashrate by three decades
-and in what their firmware does when a new job comes; they hash, break off, come back, and submit again what
-was not answered. Not one share may be refused but as stale after a new block, or as a duplicate of one that
-was submitted again; what was acknowledged is in the ledger once, at the difficulty of its job (I1).
+A real `dmpool run` with its embedded chain, spool and ledger. The machines differ in hashrate by three
+decades and in what their firmware does when a new job comes; they hash, break off, come back, and submit
+again what was not answered. Not one share may be refused but as stale after a new block, or as a duplicate of
+itself, resubmitted; what was acknowledged is in the ledger once, at the difficulty of its job (I1).
 
 Blocks come when the test wants one: a machine that solves a block keeps it unless one is due.
 """
@@ -23,7 +23,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.campaign import extent
 from tests.integration.pool_process import PoolProcess
 from tests.integration.recount import recount
-from tests.integration.stratum_client import DIFFICULTY_1_TARGET, Farm, Firmware, Machine, Refusal, at_work
+from tests.integration.stratum_client import (
+    DIFFICULTY_1_TARGET,
+    Farm,
+    Firmware,
+    Machine,
+    Refusal,
+    Share,
+    at_work,
+)
 from tests.integration.test_faults import drained
 from tests.integration.test_river import COMMISSION_BPS, MINERS, until
 
@@ -110,17 +118,22 @@ async def _trouble(machine: Machine, luck: random.Random) -> None:
 
 
 async def _cut_behind_a_share(machine: Machine, luck: random.Random) -> None:
-    """The connection breaks when a share is on its way, and nobody has seen its answer."""
+    """The connection breaks when a share is on its way; half of them wait for one of an earlier difficulty."""
     written = asyncio.Event()
+    late = luck.random() < 0.5
     transports: list[asyncio.Transport | None] = []
 
-    def forget(machine: Machine) -> None:
-        transports.append(machine.disconnect())
-        written.set()
+    def forget(share: Share) -> None:
+        newest = machine.newest
+        if newest is not None and late <= (share.work.target != newest.target):
+            machine.on_submit = None
+            share.outlived = late
+            transports.append(machine.disconnect())
+            written.set()
 
     machine.on_submit = forget
     try:
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(15.0):
             await written.wait()
     except TimeoutError:
         machine.on_submit = None
@@ -190,8 +203,13 @@ def _assert_everything_happened(farm: Farm, machines: list[Machine]) -> None:
     accepted = [len(machine.accepted) for machine in machines]
     changes = [len(machine.difficulties) - 1 for machine in machines]
     refused = [refusal for machine in machines for refusal in machine.refused]
+    answered = [share for machine in machines for share in machine.accepted]
+    answered += [refusal.share for refusal in refused]
+    outlived = sum(share.outlived for share in answered)
     print(f"{sum(accepted)} shares accepted, {len(farm.tips)} tips, {sum(changes)} changes of difficulty")
-    print(f"{sum(machine.resumes for machine in machines)} resumes")
+    print(
+        f"{sum(machine.resumes for machine in machines)} resumes, {outlived} behind a share of an earlier difficulty"
+    )
     for code in (STALE, DUPLICATE):
         print(f"{sum(refusal.code == code for refusal in refused)} refused with {code}")
     assert min(accepted) > 0
@@ -200,6 +218,7 @@ def _assert_everything_happened(farm: Farm, machines: list[Machine]) -> None:
     assert len(farm.tips) >= 2 * ROUNDS * int(STORMY_SECONDS / BLOCK_SECONDS)
     assert sum(machine.resumes for machine in machines) > MACHINES * ROUNDS
     assert sum(bool(machine.resumes) for machine in machines) > MACHINES * 0.8
+    assert outlived >= 10
     assert sum(refusal.code == STALE for refusal in refused) >= 20
     assert sum(refusal.code == DUPLICATE for refusal in refused) >= 20
     told = {difficulty for machine in machines for difficulty in machine.difficulties}
@@ -207,9 +226,10 @@ def _assert_everything_happened(farm: Farm, machines: list[Machine]) -> None:
 
 
 async def _assert_ledger_agrees(engine: AsyncEngine, pool: PoolProcess, machines: list[Machine]) -> None:
-    """I1: what was acknowledged is in the ledger once, as its job's difficulty; nothing else but what was lost.
+    """I1: what was acknowledged is in the ledger once, at its job's difficulty.
 
-    A share whose answer was lost is a duplicate when it is submitted again, or stale if a block came between.
+    Beside it is what was recorded while the answer was lost: resubmitted, such a share was a duplicate, or
+    stale if a block came between.
     """
     counted = await recount(engine, COMMISSION_BPS, pool.pplns_window)
     held = dict(zip(counted.hashes, counted.shares, strict=True))
