@@ -27,7 +27,7 @@ from tests.integration.storm import RemoteCrowd, all_do, crowds, processes_for
 from tests.integration.test_river import nodes_section
 
 REST_SECONDS = 3.0
-HISTOGRAM = "dmpool_broadcast_seconds"
+HISTOGRAM = "dmpool_job_broadcast_seconds"
 STORM_HEAD = """
 | storm | connections | let in a second | median wait, s | longest | longest connect | CPU µs each | faults |
 |---|---|---|---|---|---|---|---|"""

@@ -186,7 +186,7 @@ class Work:
             current = self._book.current
             due = now - self._job_at >= REPEAT_SECONDS and now - self._confirmed_at < GIVE_UP_SECONDS
             if current is not None and due:
-                self._sent(self._book.fresh(current.number), False, _nobody)
+                self._sent(self._book.fresh(current.number, now), False, _nobody)
 
     async def _template(self) -> Template | None:
         """A template of the first node that can give one at the height we are; None when none can at all."""

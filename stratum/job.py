@@ -28,6 +28,7 @@ NTIME_AHEAD = 7200
 JOBS_LIMIT = 2048
 """Jobs on one previous block that a share may name: over half an hour of them even when machines that ramp
 up want a fresh one every second."""
+RENEW_SECONDS = 1.0
 HEIGHTS_KEPT = 2
 SIBLINGS_LIMIT = 4
 """Tips kept in all; more than HEIGHTS_KEPT only while the chain's tip flips between blocks of one height."""
@@ -221,6 +222,7 @@ class JobBook:
         self._next_number = first_number
         self._jobs: dict[str, Job] = {}
         self._tips: list[_Tip] = []
+        self._renewed_at = -RENEW_SECONDS
 
     @property
     def oldest_number(self) -> int:
@@ -245,12 +247,20 @@ class JobBook:
         self._keep(job)
         return job, clean
 
-    def fresh(self, after: int) -> Job:
+    def may_renew(self, after: int, ticks: float) -> bool:
+        """Whether `fresh` can be asked now: jobs that one miner alone wants are made once a second at most.
+
+        Without that bound one that comes and goes would push the jobs of all others out of the book.
+        """
+        newer = self.current is not None and self.current.number > after
+        return newer or not 0 <= ticks - self._renewed_at < RENEW_SECONDS
+
+    def fresh(self, after: int, ticks: float) -> Job:
         """A job whose number is above `after`: the current one, or the same work under a new number.
 
         For a miner whose difficulty or search space changes between two regular jobs: it must see an id that
         it does not know (peers: Q-53, Q-73). All who need one at the same time share it. There must be a
-        current job.
+        current job; see `may_renew` for when.
         """
         current = self.current
         if current is None:
@@ -265,6 +275,7 @@ class JobBook:
             current.seen,
             current.branches,
         )
+        self._renewed_at = ticks
         self._keep(job)
         return job
 

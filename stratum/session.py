@@ -29,13 +29,12 @@ from stratum.messages import Reason, Request
 from stratum.negotiation import TEXT_LIMIT, Negotiation
 from stratum.session_context import SessionContext
 from stratum.subscriptions import Subscription
+from stratum.transactions import TransactionsDesk
 from stratum.vardiff import Vardiff
 from stratum.workers import USERNAME_LIMIT, Workers
 
 REFUSALS_LIMIT = 10
 """Refused authorisations before the connection is closed."""
-TRANSACTIONS_SECONDS = 30.0
-"""A connection may ask for a job's transactions this often."""
 
 
 class Session:
@@ -47,9 +46,10 @@ class Session:
         "_end",
         "_extranonce_told",
         "_first_job",
+        "_job_owed",
         "_refusals",
         "_subscription",
-        "_transactions_after",
+        "_transactions",
         "_vardiff",
         "_version_asked",
         "_waiting",
@@ -76,11 +76,13 @@ class Session:
         self._subscription: Subscription | None = None
         self._difficulty_told = False
         self._extranonce_told = True
+        self._job_owed = False
+        """A job that the miner does not know yet is to be sent soon, whatever its difficulty."""
         self._first_job = 0
         """Number of the first job that was sent on this connection."""
         self._refusals = 0
         self._waiting = 0
-        self._transactions_after = 0.0
+        self._transactions = TransactionsDesk(context.transactions)
         self._version_asked = False
         self.allowance = 0
         """Bytes of the largest answer so far that is larger than a miner's usual ones."""
@@ -147,13 +149,16 @@ class Session:
 
     def ramp(self, ticks: float) -> None:
         """Change the difficulty now, with a fresh job, if it is to change; likewise the extranonce1."""
-        current, subscription = self._context.book.current, self._subscription
-        if current is None or subscription is None or not self.working:
+        book, subscription = self._context.book, self._subscription
+        if book.current is None or subscription is None or not self.working:
             return
-        exponent = self._vardiff.retarget(ticks, current.ceiling)
+        if not book.may_renew(subscription.last_job, ticks):
+            self._context.hasten(self)
+            return
+        exponent = self._vardiff.retarget(ticks, book.current.ceiling)
         sent = subscription.difficulty
-        if sent is None or exponent != sent.exponent or not self._extranonce_told:
-            self._send(self._context.book.fresh(subscription.last_job), False, exponent)
+        if self._job_owed or sent is None or exponent != sent.exponent:
+            self._send(book.fresh(subscription.last_job, ticks), False, exponent)
 
     def displaced(self) -> None:
         """Another connection has resumed our subscription: go on with a new one, or end."""
@@ -166,6 +171,7 @@ class Session:
         self._subscription = self._context.subscriptions.open(self)
         self._subscription.inherit(before)
         self._extranonce_told = False
+        self._job_owed = True
         self._context.hasten(self)
 
     def lost(self, ticks: float) -> None:
@@ -336,21 +342,9 @@ class Session:
         self._answer(messages.accepted(messages.id_of(request)))
 
     def _get_transactions(self, request: Request, params: list[Any], now: float, ticks: float) -> None:
-        request_id = messages.id_of(request)
         job = self._context.book.find(params[0]) if params and isinstance(params[0], str) else None
-        if not self.working:
-            answer = messages.refused(request_id, Reason.NOT_SUBSCRIBED, "subscribe and authorize first")
-        elif job is None:
-            answer = messages.refused(request_id, Reason.UNKNOWN_JOB, "get_transactions takes a known job id")
-        elif now < self._transactions_after or not self._context.transactions.take(now):
-            wait = max(self._transactions_after - now, 1.0)
-            answer = messages.refused(
-                request_id, Reason.RATE, f"too many requests; ask again in {wait:.0f} s"
-            )
-        else:
-            self._transactions_after = now + TRANSACTIONS_SECONDS
-            answer = messages.result(request_id, [raw.hex() for raw in job.template.transactions])
-            self.allowance = max(self.allowance, len(answer))
+        answer = self._transactions.answer(messages.id_of(request), self.working, job, now)
+        self.allowance = max(self.allowance, len(answer))
         self._answer(answer)
 
     def _ping(self, request: Request, params: list[Any], now: float, ticks: float) -> None:
@@ -373,7 +367,12 @@ class Session:
         if book.current is not None and subscription is not None:
             # One who resumes must not search again what it has searched: it gets a job that it does not know.
             before = book.find(f"{subscription.last_job:x}")
-            self.offer(book.fresh(subscription.last_job), before is None or before.stale, ticks)
+            if book.may_renew(subscription.last_job, ticks):
+                job = book.fresh(subscription.last_job, ticks)
+                self.offer(job, before is None or before.stale, ticks)
+            else:
+                self._job_owed = True
+                self._context.hasten(self)
         self.remind(now)
         if self._context.ask_version:
             self._version_asked = True
@@ -390,6 +389,7 @@ class Session:
                 self._first_job = job.number
                 self._difficulty_told = True
             line = share_difficulty.line + line
+        self._job_owed = False
         subscription.send(job.number, share_difficulty, self._context.book.oldest_number)
         if not self._extranonce_told:
             self._extranonce_told = True

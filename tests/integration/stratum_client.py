@@ -33,9 +33,9 @@ class Firmware(Enum):
 
     PROMPT = (0.0, 0.0)
     """Drops it."""
-    QUEUED = (3.0, 0.0)
+    QUEUED = (5.0, 0.0)
     """Uses up its queue, unless the new job is clean."""
-    LATE = (1.0, 0.5)
+    LATE = (2.0, 0.5)
     """Its chips go on with what they have, even past a clean job; such shares are stale."""
 
     @property

@@ -273,7 +273,7 @@ def test_a_job_that_the_session_has_already_is_not_sent_again() -> None:
     current = line.world.book.current
     assert current is not None
     line.connection.offer(current, True, line.ticks)
-    fresh = line.world.book.fresh(current.number)
+    fresh = line.world.book.fresh(current.number, 0.0)
     line.connection.offer(fresh, False, line.ticks)
     line.connection.offer(current, True, line.ticks)
     assert line.told() == [(fresh.number, False)], "numbers only grow"

@@ -264,17 +264,29 @@ def test_a_tip_that_flips_for_ever_does_not_pile_up_work() -> None:
 def test_a_fresh_job_is_the_same_work_under_a_new_number() -> None:
     book = JobBook(0x10, MASK)
     with pytest.raises(RuntimeError, match="no job was ever made"):
-        book.fresh(-1)
+        book.fresh(-1, 0.0)
     first, _ = book.add(template(5, txids=bytes(range(32)) * 3), TERMS)
-    assert book.fresh(-1) is first, "who has seen none takes the current one"
-    fresh = book.fresh(first.number)
+    assert book.fresh(-1, 0.0) is first, "who has seen none takes the current one"
+    fresh = book.fresh(first.number, 0.0)
     assert fresh.number == first.number + 1
     assert book.current is fresh
     assert book.find(fresh.id) is fresh
     assert (fresh.template, fresh.branches, fresh.seen) == (first.template, first.branches, first.seen)
     assert fresh.coinbase1 != first.coinbase1, "another search space"
-    assert book.fresh(first.number) is fresh, "all who need one share it"
+    assert book.fresh(first.number, 0.0) is fresh, "all who need one share it"
     assert fresh.notify.replace(fresh.id.encode(), b"") != first.notify.replace(first.id.encode(), b"")
+
+
+def test_fresh_jobs_are_made_once_a_second_at_most() -> None:
+    book = JobBook(0x10, MASK)
+    first, _ = book.add(template(5), TERMS)
+    assert book.may_renew(first.number, 100.0)
+    fresh = book.fresh(first.number, 100.0)
+    assert not book.may_renew(fresh.number, 100.9)
+    assert book.may_renew(first.number, 100.9), "there is one already that it does not know"
+    assert book.may_renew(fresh.number, 101.0)
+    assert book.may_renew(fresh.number, 99.0), "a clock that went back does not stop it"
+    assert book.find(first.id) is first
 
 
 def test_jobs_live_for_two_heights() -> None:

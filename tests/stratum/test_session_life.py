@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from stratum.device_class import DeviceClasses
-from stratum.session import TRANSACTIONS_SECONDS
+from stratum.job import JOBS_LIMIT, RENEW_SECONDS
 from stratum.session_context import TRANSACTIONS_BURST
 from stratum.subscriptions import RESUME_SECONDS
+from stratum.transactions import TRANSACTIONS_SECONDS
 from stratum.vardiff import DifficultyPolicy
 from tests.stratum.fakes import EASY, POLICY, FakeGate, FakeRecorder, Wire, context, template
 
@@ -59,9 +60,28 @@ def test_who_resumes_goes_on_at_its_difficulty_with_a_job_that_it_does_not_know(
     again.call("mining.authorize", ["alice.s17"])
     assert again.difficulty == 2.0**-20
     assert again.jobs[0].job_id not in {job.job_id for job in wire.jobs}
+    again.session.lost(again.ticks)
     third = back_again(again)
     third.call("mining.authorize", ["alice.s17"])
+    assert third.jobs == [], "the next job of this kind is made a second later"
+    third.pass_time(RENEW_SECONDS)
+    third.session.ramp(third.ticks)
+    third.read()
     assert third.jobs[0].job_id not in {job.job_id for job in [*wire.jobs, *again.jobs]}
+
+
+def test_i10_one_that_comes_and_goes_does_not_push_out_the_jobs_of_others() -> None:
+    honest = Wire()
+    honest.start()
+    fields, _ = honest.share()
+    flapping = Wire(shared=honest.context)
+    flapping.start("mallory.x")
+    for _ in range(JOBS_LIMIT + 10):
+        flapping.session.lost(flapping.ticks)
+        flapping.pass_time(0.01)
+        flapping = back_again(flapping)
+        flapping.call("mining.authorize", ["mallory.x"])
+    assert honest.submit(fields)["result"] is True
 
 
 def test_after_ten_minutes_the_search_space_is_given_up() -> None:
