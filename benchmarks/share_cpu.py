@@ -29,6 +29,7 @@ from pathlib import Path
 import psutil
 import uvloop
 
+from pool.app import settle_garbage
 from pool.config import Settings
 from pool.database import create_engine, migrate
 from pool.embedded_postgres import EmbeddedPostgres
@@ -136,6 +137,7 @@ async def serve(port: int, directory: Path, database_url: str) -> None:
     )
     engine = create_engine(database_url)
     number = await register_gateway(engine, spool.identity, "benchmark")
+    settle_garbage()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(Forwarder(engine, spool, number).run())
         tasks.create_task(Gateway(settings, [StillNode()], spool, number, gate, metrics).run())

@@ -93,12 +93,12 @@ async def _serve(settings: Settings, roles: frozenset[Role], started: Callable[[
         lock(settings.data_dir, roles, stack.enter_context(ExitStack()))
         process = await _prepare(settings, roles, stack)
         async with _running(process):
-            _settle_garbage()
+            settle_garbage()
             started()
             await asyncio.Event().wait()
 
 
-def _settle_garbage() -> None:
+def settle_garbage() -> None:
     """Full collections stop every miner for tens of milliseconds and find next to nothing: make them rare."""
     gc.collect()
     gc.freeze()

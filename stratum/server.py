@@ -201,7 +201,7 @@ class Server:
     def _sweep(self, ticks: float) -> None:
         if not self._to_sweep:
             self._to_sweep.extend(self.connections)
-        for _ in range(min(len(self._to_sweep), max(SLICE, len(self.connections) // SWEEPS))):
+        for _ in range(min(len(self._to_sweep), len(self.connections) // SWEEPS + 1)):
             connection = self._to_sweep.popleft()
             if connection.session in self._shared.open:
                 connection.sweep(ticks)

@@ -75,7 +75,7 @@ class Share:
         return sha256d(self.header)[::-1].hex()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Refusal:
     """A share that the pool said no to."""
 
@@ -83,7 +83,7 @@ class Refusal:
     code: int
     text: str
     tip: bytes
-    """The tip that the machine knew when the answer came."""
+    """The tip that the machine knew when the answer came, or that its next job told of; b"" before that."""
 
 
 @dataclass(slots=True)
@@ -125,6 +125,8 @@ class Machine:
         self._luck = random.Random(username)
         self._session_id: str | None = None
         self._link: _Link | None = None
+        self._puzzling: list[Refusal] = []
+        """Those that came before the first job of their connection."""
         self._work: Work | None = None
         self._goes_on = 0.0
         """Seconds that the board still spends on `_work` before it takes the newest."""
@@ -226,6 +228,9 @@ class Machine:
         if not self.difficulties or self.difficulties[-1] != difficulty:
             self.difficulties.append(difficulty)
         self.farm.tips.setdefault(tip, len(self.farm.tips))
+        for refusal in self._puzzling:
+            refusal.tip = tip
+        self._puzzling.clear()
         if not clean:
             self.farm.heard[job_id] += 1
 
@@ -236,7 +241,10 @@ class Machine:
             self.accepted.append(share)
         else:
             tip = self.newest.tip if self.newest is not None else b""
-            self.refused.append(Refusal(share, error[0], error[1], tip))
+            refusal = Refusal(share, error[0], error[1], tip)
+            self.refused.append(refusal)
+            if self.newest is None:
+                self._puzzling.append(refusal)
 
     def closed(self) -> None:
         """The pool has ended the connection that the machine was working on."""

@@ -187,7 +187,7 @@ def _assert_refusals_are_just(farm: Farm, machines: list[Machine]) -> None:
 
 
 def _just(farm: Farm, refusal: Refusal) -> bool:
-    """Stale after a new block, which the machine had been told of; or a duplicate of itself, resubmitted.
+    """Stale after a new block, of which the machine knew or was told next; or a duplicate, resubmitted.
 
     A job is found as long as its height is one of the last two.
     """
@@ -195,7 +195,7 @@ def _just(farm: Farm, refusal: Refusal) -> bool:
     age = farm.tips.get(refusal.tip, -1) - farm.tips[share.work.tip]
     if refusal.code == STALE:
         return age >= (2 if "not found" in refusal.text else 1)
-    return refusal.code == DUPLICATE and share.resubmitted and age == 0
+    return refusal.code == DUPLICATE and share.resubmitted
 
 
 def _assert_everything_happened(farm: Farm, machines: list[Machine]) -> None:

@@ -1,0 +1,247 @@
+"""The documents say what the code does: every name and number that people rely on is looked up here.
+
+Not the prose, which nobody can test: tables, keys, limits, commands, metrics and links.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import typer.main
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from pool import gatekeeper, work
+from pool.cli import cli
+from pool.config import DeviceClassSection, NodeSection, Settings, StratumSection, TlsSection, load
+from stratum import (
+    connection,
+    limits,
+    password,
+    session,
+    session_context,
+    subscriptions,
+    transactions,
+    workers,
+)
+from stratum import difficulty as difficulty_module
+from stratum import job as job_module
+from stratum import messages as messages_module
+from stratum.device_class import ASIC_SILENCE, PROXY_SILENCE, TABLE, UNKNOWN, DeviceClass
+from stratum.limits import ServerLimits
+from stratum.messages import LINE_LIMIT, Reason
+from stratum.session import _HANDLERS
+
+HOUSE = Path(__file__).parents[1]
+PAGES = sorted([*(HOUSE / "docs").glob("*.md"), HOUSE / "README.md", HOUSE / "CHANGELOG.md"])
+STRATUM = (HOUSE / "docs" / "stratum.md").read_text("utf-8")
+OPERATOR = (HOUSE / "docs" / "operator.md").read_text("utf-8")
+EXAMPLE = HOUSE / "configs" / "example.toml"
+DEFAULTS = ServerLimits()
+
+
+# docs/stratum.md
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_stands_in_the_table_of_errors(reason: Reason) -> None:
+    assert f"| {reason.code} | `{reason.word}` |" in STRATUM
+
+
+@pytest.mark.parametrize("method", ["mining.submit", *_HANDLERS])
+def test_every_method_that_is_taken_has_a_row(method: str) -> None:
+    assert re.search(rf"^\|.*`{re.escape(method)}`.*\|$", STRATUM, re.M)
+
+
+def sent() -> set[str]:
+    """The methods of all messages that leave the pool, as they stand in the source."""
+    modules = (messages_module, difficulty_module, job_module)
+    source = "".join(Path(str(module.__file__)).read_text("utf-8") for module in modules)
+    return set(re.findall(r'"method":"([a-z_.]+)"', source))
+
+
+def test_every_message_that_is_sent_has_a_row() -> None:
+    assert {"mining.notify", "mining.set_difficulty", "client.reconnect"} <= sent()
+    assert [one for one in sorted(sent()) if f"\n| `{one}` |" not in STRATUM] == []
+
+
+def row_of(device: DeviceClass) -> str:
+    def number(exponent: int | None) -> str:
+        if exponent is None:
+            return "the pool's"
+        return str(1 << exponent) if exponent >= 0 else f"1/{1 << -exponent}"
+
+    agents = ", ".join(f"`{word}`" for word in device.words) or "any other"
+    shows, rented = ("yes" if flag else "no" for flag in (device.shows_messages, device.rental))
+    return (
+        f"| `{device.name}` | {agents} | {number(device.start)} | {number(device.floor)} "
+        f"| {device.silence_seconds:.0f} s | {shows} | {rented} |"
+    )
+
+
+def test_the_table_of_device_classes_is_the_one_in_force() -> None:
+    head = "| class | agent has | start | floor | may be silent | shows messages | rented |\n"
+    table = STRATUM.partition(head)[2].partition("\n\n")[0].splitlines()[1:]
+    assert table == [row_of(device) for device in (*TABLE, UNKNOWN)]
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    [
+        f"| one line | {LINE_LIMIT} bytes |",
+        f"| worker name | {workers.USERNAME_LIMIT} characters |",
+        f"| workers on one connection | {workers.WORKERS_LIMIT} |",
+        f"| refused authorisations on one connection | {session.REFUSALS_LIMIT} |",
+        f"| time to authorise | {DEFAULTS.authorise_seconds:g} s |",
+        f"| TLS handshake | {DEFAULTS.handshake_seconds:g} s |",
+        f"{DEFAULTS.stranger_lines_per_second:g} a second, {DEFAULTS.stranger_lines_burst} at once",
+        f"{DEFAULTS.lines_per_second:g} a second, {DEFAULTS.lines_burst} at once",
+        f"| {ASIC_SILENCE:.0f} s, proxies and rental {PROXY_SILENCE:.0f} s |",
+        f"| bytes that the miner leaves unread | {connection.UNREAD_JOBS} |",
+        f"| bytes that the miner leaves unread | {connection.UNREAD_LIMIT} |",
+        f"| connections of one address | {DEFAULTS.connections_per_address} |",
+        f"| connections of one account | {DEFAULTS.connections_per_account} |",
+        f"{job_module.JOBS_LIMIT} on one block",
+        f"more than {DEFAULTS.offences_burst} offences at once; "
+        f"one is forgiven each {1 / DEFAULTS.offences_per_second:g} seconds",
+        f"{limits.BAN_SECONDS:g} s, each further one twice as long, {limits.BAN_SECONDS_MAX:g} s at most",
+        f"after {limits.FORGIVE_SECONDS:g} s without a ban",
+        f"within the last {subscriptions.RESUME_SECONDS / 60:g} minutes",
+        f"One answer for each connection in {transactions.TRANSACTIONS_SECONDS:g} seconds",
+        f"{session_context.TRANSACTIONS_BURST} at once",
+        f"The first {password.PASSWORD_LIMIT} characters",
+        f"at least every {work.JOB_SECONDS:g} seconds",
+        f"after {work.REPEAT_SECONDS:g} seconds",
+        f"no node has spoken for {work.GIVE_UP_SECONDS:g} seconds",
+        f"within {work.EMPTY_AFTER_SECONDS * 1000:g} ms",
+        f"{job_module.NTIME_AHEAD} seconds ahead of now",
+        f"ends within {gatekeeper.NOTICE_US // 86_400_000_000} days",
+        f"at most {job_module.COINBASE_LIMIT} bytes",
+        f"| extranonce1 | {job_module.EXTRANONCE1_SIZE} bytes",
+        f"| extranonce2 | {job_module.EXTRANONCE2_SIZE} bytes",
+        f"aims at {StratumSection().shares_per_minute:g} shares a minute",
+        f"The pool's own start is {StratumSection().start_difficulty:g}",
+        f"unless the operator chose another; these bits|`{StratumSection().version_mask}`",
+    ],
+)
+def test_the_numbers_of_the_protocol_are_those_of_the_code(phrase: str) -> None:
+    flat = " ".join(STRATUM.split())
+    assert all(part in flat for part in phrase.split("|`")), phrase
+
+
+# docs/operator.md and the example configuration
+
+
+@pytest.mark.parametrize("name", [one.name for one in fields(ServerLimits) if one.name != "proxies"])
+def test_every_limit_stands_with_its_default_in_the_operators_page(name: str) -> None:
+    value = getattr(DEFAULTS, name)
+    shown = "what open files allow" if value is None else f"{value:g}" if value < 10 else str(int(value))
+    settable = "yes" if name in StratumSection.model_fields else "no"
+    row = re.search(rf"^\| `{name}` \|.*$", OPERATOR, re.M)
+    assert row is not None
+    assert row[0].endswith(f"| {shown} | {settable} |")
+
+
+@pytest.mark.parametrize("key", StratumSection.model_fields)
+def test_every_key_of_the_front_stands_in_the_operators_page(key: str) -> None:
+    assert re.search(rf"^\| .*`{key}[`.]", OPERATOR, re.M)
+
+
+@pytest.mark.parametrize("key", TlsSection.model_fields)
+def test_every_key_of_tls_stands_in_the_operators_page(key: str) -> None:
+    assert f"`tls.{key}`" in OPERATOR
+
+
+def test_every_metric_stands_in_the_operators_page() -> None:
+    source = "".join(path.read_text("utf-8") for path in (HOUSE / "pool").glob("*metrics.py"))
+    names = set(re.findall(r'"(dmpool_[a-z_]+)"', source))
+    assert len(names) > 30
+    assert [name for name in sorted(names) if not re.search(rf"`{name}(_total)?[`{{]", OPERATOR)] == []
+
+
+def whole_example() -> str:
+    """The example with every key that it shows in force, and every section."""
+    return re.sub(r"^#(?=\[|[a-z_]+ = )", "", EXAMPLE.read_text("utf-8"), flags=re.M)
+
+
+def test_the_example_loads_as_it_is_and_with_every_key_that_it_shows(tmp_path: Path) -> None:
+    load(EXAMPLE)
+    path = tmp_path / "whole.toml"
+    path.write_text(whole_example(), "utf-8")
+    assert load(path).stratum.tls is not None
+
+
+PLACEHOLDERS = {"accreditation", "cookie_file", "zmq", "url", "connections", "min_difficulty", "public_host"}
+"""Optional keys whose default cannot be written down, or says nothing."""
+SECTIONS: list[tuple[str, type[BaseModel]]] = [
+    *((name, Settings.model_fields[name].annotation) for name in ("pool", "stratum", "database", "web")),  # type: ignore[list-item]
+    ("metrics", Settings.model_fields["metrics"].annotation),  # type: ignore[list-item]
+    ("stratum.tls", TlsSection),
+    ("stratum.device_classes.antminer-s19", DeviceClassSection),
+]
+
+
+@pytest.mark.parametrize(("name", "section"), SECTIONS)
+def test_the_example_shows_every_key_with_its_default(name: str, section: type[BaseModel]) -> None:
+    shown = tomllib.loads(whole_example())
+    for part in name.split("."):
+        shown = shown[part]
+    assert set(shown) == set(section.model_fields)
+    for key, field in section.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        if default is PydanticUndefined or default is None or isinstance(default, dict):
+            continue
+        if key not in PLACEHOLDERS:
+            written = list(default) if isinstance(default, tuple) else default
+            assert shown[key] == (str(written) if isinstance(written, BaseModel) else written), key
+
+
+def test_the_example_shows_every_key_of_a_node_and_of_the_whole() -> None:
+    shown = tomllib.loads(whole_example())
+    assert set(shown["nodes"][0]) == set(NodeSection.model_fields)
+    assert set(shown) == set(Settings.model_fields) - {"demo_miners"}
+
+
+def test_the_example_gives_the_class_that_it_changes_its_own_values() -> None:
+    for name, values in tomllib.loads(whole_example())["stratum"]["device_classes"].items():
+        device = next(device for device in TABLE if device.name == name)
+        assert device.start is not None
+        assert device.floor is not None
+        assert values == {"start_difficulty": 1 << device.start, "min_difficulty": 1 << device.floor}
+
+
+# All pages
+
+
+def commands(page: Path) -> set[tuple[str, ...]]:
+    text = page.read_text("utf-8")
+    found = re.findall(
+        r"(?:^    (?:\.venv/bin/)?|`(?:\.venv/bin/)?)dmpool ([a-z-]+)(?: ([a-z]+))?", text, re.M
+    )
+    return {tuple(word for word in words if word) for words in found}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_that_a_page_shows_exists(page: Path) -> None:
+    root = typer.main.get_command(cli)
+    known = root.commands  # type: ignore[attr-defined]
+    for words in commands(page):
+        assert words[0] in known, words
+        below = getattr(known[words[0]], "commands", None)
+        if below is not None and len(words) > 1:
+            assert words[1] in below, words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text("utf-8")):
+        path = page.parent / target if target else page
+        assert path.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.M)
+            anchors = {re.sub(r"[^a-z0-9 _-]", "", one.lower()).replace(" ", "-") for one in headings}
+            assert anchor in anchors, f"{target}#{anchor}"
