@@ -182,7 +182,7 @@ class StratumSection(_Section):
     """In all; none: what the limit of open files allows."""
     connections_per_address: int = Field(default=60_000, ge=1)
     connections_per_account: int = Field(default=200_000, ge=1)
-    accept_per_second: float = Field(default=2000, gt=0)
+    accept_per_second: float = Field(default=2000, ge=1)
     """Connections that are let in; in a storm the rest waits in line."""
     rented_hashrate: Literal["refuse", "accept"] = "refuse"
     """NiceHash and its like: devices that nobody registered (O-07)."""

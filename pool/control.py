@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 SOCKET = "gateway.sock"
 MESSAGE_LIMIT = 200
+ASK_TIMEOUT = aiohttp.ClientTimeout(total=30)
 
 
 class ControlError(Exception):
@@ -144,11 +145,13 @@ async def ask(data_dir: Path, method: str, path: str, body: bytes = b"") -> dict
     with short_path(data_dir) as socket:
         try:
             async with (
-                aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket))) as session,
+                aiohttp.ClientSession(
+                    connector=aiohttp.UnixConnector(str(socket)), timeout=ASK_TIMEOUT
+                ) as session,
                 session.request(method, f"http://gateway{path}", data=body) as response,
             ):
                 answer: dict[str, Any] = await response.json()
-        except (OSError, aiohttp.ClientError) as error:
+        except (OSError, TimeoutError, aiohttp.ClientError) as error:
             raise ControlError(
                 f'data_dir: "{data_dir}": no gateway answers there ({error}); is it running, as this user?'
             ) from error

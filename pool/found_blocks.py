@@ -1,4 +1,6 @@
-"""Found blocks: on disk first, then to every node at once, and again until some node has answered (I9).
+"""Found blocks: on disk, to every node at once, and again until some node has answered (I9).
+
+The disk comes first as long as it is quick; a slow one does not hold the block up.
 
 A node that took the block is told to build on it rather than on a rival of the same height. Then the block is
 looked up until it is in some node's best chain; a node that has lost it gets it once more, and a block that
@@ -17,7 +19,9 @@ import json
 import logging
 import os
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -31,6 +35,8 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
 """How long a stop waits for blocks that are being written or sent."""
+WRITE_SECONDS = 0.05
+"""How long the disk may take before the nodes get the block all the same."""
 NO_PARENT = "prev-blk-not-found"
 """A node's verdict (BIP22) on a block whose parent it lacks: it is behind, another may not be."""
 RECENT_BLOCKS = 200
@@ -80,6 +86,8 @@ class FoundBlocks:
         self._tasks: set[asyncio.Task[None]] = set()
         self._afterwards: set[asyncio.Task[None]] = set()
         """Work on blocks that have been answered: no stop waits for it."""
+        self._disk = ThreadPoolExecutor(1, "found-blocks")
+        """A thread of its own: whatever else keeps threads busy, a block does not wait for it."""
         directory.mkdir(parents=True, exist_ok=True)
 
     def found(self, block: FoundBlock) -> bool:
@@ -123,10 +131,9 @@ class FoundBlocks:
                     path.unlink(missing_ok=True)
 
     async def _keep_and_submit(self, block: FoundBlock) -> None:
-        try:
-            await asyncio.to_thread(self._write, block)
-        except OSError as error:
-            log.error("block %s could not be written: %s; submitting all the same", block.name, error)
+        writing = asyncio.get_running_loop().run_in_executor(self._disk, self._write, block)
+        writing.add_done_callback(partial(_written, block.name))
+        await asyncio.wait({writing}, timeout=WRITE_SECONDS)
         await self._submit_until_answered(block)
 
     async def _submit_again(self, names: list[str]) -> None:
@@ -291,3 +298,8 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _written(name: str, writing: asyncio.Future[None]) -> None:
+    if not writing.cancelled() and (error := writing.exception()) is not None:
+        log.error("block %s could not be written: %s; submitting all the same", name, error)

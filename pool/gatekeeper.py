@@ -51,6 +51,7 @@ class RegisterGatekeeper:
             name=verdict.worker,
             valid_from_us=verdict.valid_from_us,
             valid_until_us=verdict.valid_until_us,
+            account=verdict.account,
             notice=_notice(verdict, now_us),
         )
 

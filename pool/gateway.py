@@ -33,6 +33,7 @@ from stratum.difficulty import Difficulty
 from stratum.extranonce import ExtranonceSource
 from stratum.interfaces import Closed, Refused, Submitter, Worker
 from stratum.job import CoinbaseTerms, Job, JobBook
+from stratum.limits import TokenBucket
 from stratum.server import Server
 from stratum.subscriptions import Subscriptions
 from stratum.tls import BadCertificate, TlsCertificate
@@ -45,6 +46,10 @@ SETTLE_SECONDS = 2.0
 
 
 REMIND_SECONDS = 86_400.0
+"""How often miners at work are shown what their accounts should know."""
+STRANGERS_PER_SECOND = 5.0
+STRANGERS_BURST = 500
+"""Refused shares of unknown workers that are kept; what strangers send must not fill a disk."""
 
 
 class ShareRecorder:
@@ -55,6 +60,7 @@ class ShareRecorder:
         self._found_blocks = found_blocks
         self._counts = metrics.gateway
         self._blocks_found = metrics.blocks_found
+        self._strangers = TokenBucket(STRANGERS_PER_SECOND, STRANGERS_BURST)
         self._solved: Found | None = None
         """The block of the share that is being judged right now."""
 
@@ -90,6 +96,12 @@ class ShareRecorder:
             self._blocks_found.inc()
             log.info("block %s found at height %d", record.block_hash, record.height)
 
+    def require_room(self) -> None:
+        """Raises Closed when the spool is full."""
+        if self._spool.full:
+            self._record_block(credited=False)
+            raise Closed(FULL, "spool")
+
     def accepted(
         self,
         session: Submitter,
@@ -100,10 +112,7 @@ class ShareRecorder:
         now_us: int,
         answer: bytes,
     ) -> None:
-        """Spool a share; its answer leaves when it is durable (I1). Raises Closed when the spool is full."""
-        if self._spool.full:
-            self._record_block(credited=False)
-            raise Closed(FULL, "spool")
+        """Spool a share; its answer leaves when it is durable (I1)."""
         self._counts.accepted[session.device.name] += 1
         self._counts.work += share_difficulty.work
         self._spool.append(
@@ -116,10 +125,17 @@ class ShareRecorder:
             self._record_block(credited=solved_by_this)
 
     def rejected(self, session: Submitter, refused: Refused) -> None:
-        """Count a refused share, and keep what decides a dispute about it while there is room."""
+        """Count a refused share, and keep what decides a dispute about it while there is room.
+
+        Of those that come under no authorised name only so many are kept: they are nobody's to dispute.
+        """
         self._counts.rejected[refused.reason.word, session.device.name] += 1
         self._record_block(credited=False)
-        if self._spool.full:
+        if (
+            self._spool.full
+            or not refused.kept
+            or (refused.worker is None and not self._strangers.take(refused.now_us / 1e6))
+        ):
             return
         worker, difficulty = refused.worker, refused.share_difficulty
         self._spool.append(

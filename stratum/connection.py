@@ -29,6 +29,10 @@ UNREAD_JOBS = 64 * 1024
 """Bytes left unread above which a client gets no further job until it has read them: then the newest."""
 UNREAD_LIMIT = 256 * 1024
 """Bytes that a client may leave unread before it is cut."""
+UNREAD_SECONDS = 60.0
+"""Who has left more than UNREAD_JOBS unread for so long is cut."""
+SUPERSEDED_SECONDS = 2.0
+"""How long a connection that another one has replaced is still read."""
 LINGER_SECONDS = 5.0
 """How long an ended connection may take to read what was written to it before it is cut."""
 LINES_AT_ONCE = 64
@@ -86,6 +90,7 @@ class Connection(asyncio.Protocol):
         "_opened_at",
         "_partial",
         "_paused",
+        "_paused_at",
         "_shared",
         "_throttle",
         "_transport",
@@ -98,7 +103,7 @@ class Connection(asyncio.Protocol):
     ) -> None:
         """`address`: what the door counted it under, None for a listed proxy's own; `read`: what was read."""
         self.peer = peer
-        self.session = Session(shared.context, self.write, self.end)
+        self.session = Session(shared.context, self.write, self._superseded)
         self._shared = shared
         self._address = address
         self._transport: asyncio.Transport | None = None
@@ -112,6 +117,7 @@ class Connection(asyncio.Protocol):
         """Lines that it may send before the bucket is asked again."""
         self._throttle: asyncio.TimerHandle | None = None
         self._paused = False
+        self._paused_at = 0.0
         self._held: tuple[Job, bool] | None = None
         """The newest job, while earlier ones are unread; True if one that was left out was clean."""
 
@@ -152,6 +158,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client leaves much unread: jobs are held back."""
         self._paused = True
+        self._paused_at = self._shared.ticks()
 
     def resume_writing(self) -> None:
         """The client has read: it gets the newest job, if it missed one."""
@@ -180,10 +187,11 @@ class Connection(asyncio.Protocol):
         if self._paused:
             unread = transport.get_write_buffer_size() + len(data)
             if unread > UNREAD_LIMIT + self.session.allowance:
-                self._shared.counts.closed["slow-reader"] += 1
-                transport.abort()  # it will come back for the newest job
+                self._cut_slow_reader()
                 return
         transport.write(data)
+        if self._ended_at is not None and not self.session.waiting:
+            transport.close()
 
     def offer(self, job: Job, clean: bool, ticks: float) -> None:
         """Send a job to a working session that has none as new; to a slow reader later."""
@@ -216,6 +224,8 @@ class Connection(asyncio.Protocol):
         if self._ended_at is not None:
             if ticks - self._ended_at > LINGER_SECONDS and self._transport is not None:
                 self._transport.abort()
+        elif self._paused and ticks - self._paused_at > UNREAD_SECONDS:
+            self._cut_slow_reader()
         elif not self._known:
             if ticks - self._opened_at > self._shared.limits.authorise_seconds:
                 self._offence("not-authorised", ticks)
@@ -223,12 +233,26 @@ class Connection(asyncio.Protocol):
         elif ticks - self._heard_at > self.session.device.silence_seconds:
             self.end("silent")
 
+    def _superseded(self) -> None:
+        """What the miner had sent here before it came back elsewhere is still read."""
+        asyncio.get_running_loop().call_later(SUPERSEDED_SECONDS, self.end, "superseded")
+
+    def _cut_slow_reader(self) -> None:
+        """It will come back for the newest job."""
+        self._shared.counts.closed["slow-reader"] += 1
+        if self._transport is not None:
+            self._transport.abort()
+
     def end(self, reason: str) -> None:
-        """Close once what was written has left."""
-        if self._transport is not None and not self._transport.is_closing():
+        """Close once what was written, and what still waits for the disk, has left."""
+        transport = self._transport
+        if transport is not None and not transport.is_closing() and self._ended_at is None:
             self._shared.counts.closed[reason] += 1
             self._ended_at = self._shared.ticks()
-            self._transport.close()
+            if self.session.waiting:
+                transport.pause_reading()
+            else:
+                transport.close()
 
     # Lines
 

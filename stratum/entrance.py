@@ -95,7 +95,7 @@ class Entrance:
             if refusal is not None:
                 self._turn_away(arrival, None, refusal)
                 return
-        self._gate.arrive((arrival, address))
+        self._gate.arrive((arrival, address), arrival.host)
         if self._timer is None:
             self._let_in()
 
@@ -151,6 +151,8 @@ class Entrance:
         """Turn it away, unless it was served, and has ended by itself."""
         if connection is None or not connection.served:
             self._shared.opening -= 1
+            if address is not None and reason in ("tls-handshake", "proxy-header"):
+                self._shared.door.offence(address, reason, self._shared.ticks())
             self._turn_away(arrival, address, reason)
 
     def _enter(self, host: str) -> str:

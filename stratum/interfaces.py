@@ -24,6 +24,8 @@ class Worker:
     name: str
     valid_from_us: int
     valid_until_us: int
+    account: str
+    """The licensed miner's account, however the name was spelt."""
     refusal: str = ""
     """Why its shares are refused, once it was asked; asked anew when the gatekeeper knows better."""
     notice: str = ""
@@ -60,6 +62,8 @@ class Refused:
     worker: Worker | None
     reason: Reason
     now_us: int
+    kept: bool
+    """False when the connection has had more refused than are kept: count it, and no more."""
     job: Job | None = None
     """None when the share named none that we know; likewise the rest."""
     share_difficulty: Difficulty | None = None
@@ -89,6 +93,10 @@ class Recorder(Protocol):
         extranonce2: bytes,
     ) -> None:
         """A block. Called before any other verdict on the share (I9)."""
+        ...
+
+    def require_room(self) -> None:
+        """Called before a share counts as seen. Raises Closed when no share can be taken."""
         ...
 
     def accepted(

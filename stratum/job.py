@@ -28,7 +28,9 @@ NTIME_AHEAD = 7200
 JOBS_LIMIT = 2048
 """Jobs on one previous block that a share may name: over half an hour of them even when machines that ramp
 up want a fresh one every second."""
-RENEW_SECONDS = 1.0
+RENEW_SECONDS = 1.25
+"""Least time between two jobs that are the same work under another number. With the regular jobs it makes
+less than one a second, so that numbers which start from the clock do not repeat after a restart."""
 HEIGHTS_KEPT = 2
 SIBLINGS_LIMIT = 4
 """Tips kept in all; more than HEIGHTS_KEPT only while the chain's tip flips between blocks of one height."""
@@ -232,6 +234,10 @@ class JobBook:
     def find(self, job_id: str) -> Job | None:
         """The job of that id, current or stale; None when it was never sent or is two heights old."""
         return self._jobs.get(job_id)
+
+    def find_number(self, number: int) -> Job | None:
+        """The same by the job's number."""
+        return self._jobs.get(f"{number:x}")
 
     def add(self, template: Template, terms: CoinbaseTerms) -> tuple[Job, bool]:
         """Make the job of a template; True with it when it replaces the work of an older tip (clean_jobs)."""

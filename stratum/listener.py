@@ -105,7 +105,7 @@ async def bind(host: str, port: int) -> list[socket.socket]:
             sockets.append(bound)
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
-                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")  # "::" is everything
             _bind(bound, address)
             bound.listen(BACKLOG)
             bound.setblocking(False)

@@ -15,6 +15,10 @@ LINE_LIMIT = 16384
 """Bytes in one line, newline excluded (peers 1.1)."""
 
 
+ID_LIMIT = 256
+"""Bytes of an id that is echoed: answers may have to wait for the disk, and must stay small."""
+
+
 class Reason(Enum):
     """Why something was refused: the code on the wire, and the finer word for people and metrics."""
 
@@ -89,8 +93,10 @@ def parse(line: bytes) -> Request:
 
 
 def id_of(request: Request | _Envelope) -> bytes:
-    """The id to echo: any scalar as it came; null in place of an array, an object, or no UTF-8."""
+    """The id to echo: any scalar as it came; null in place of an array, an object, a novel, or no UTF-8."""
     raw = bytes(request.id)
+    if len(raw) > ID_LIMIT:
+        return b"null"
     if raw.isascii() or _is_utf8(raw):
         return b"null" if raw[:1] in b"[{" else raw
     return b"null"

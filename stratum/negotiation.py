@@ -23,7 +23,18 @@ _INFO = ("info.connection-url", "info.hw-version", "info.sw-version", "info.hw-i
 class Negotiation:
     """What was agreed on one connection."""
 
-    __slots__ = ("_pool_mask", "_vardiff", "agent", "extranonce_wanted", "info", "mask", "mask_told")
+    __slots__ = (
+        "_configured",
+        "_earlier_mask",
+        "_pool_mask",
+        "_told_with",
+        "_vardiff",
+        "agent",
+        "extranonce_wanted",
+        "info",
+        "mask",
+        "mask_told",
+    )
 
     def __init__(self, pool_mask: int, vardiff: Vardiff) -> None:
         self._pool_mask = pool_mask
@@ -34,8 +45,22 @@ class Negotiation:
         self.extranonce_wanted = False
         """The miner takes `mining.set_extranonce`."""
         self.mask = pool_mask
+        self._earlier_mask = 0
+        """The bits of all agreements before the newest."""
+        self._told_with = 0
+        """Number of the first job that went out under the newest agreement."""
+        self._configured = False
         self.mask_told = True
         """False while a `mining.set_version_mask` is owed."""
+
+    def mask_sent(self, job: int) -> None:
+        """The mask in force goes out in front of this job."""
+        self.mask_told = True
+        self._told_with = job
+
+    def mask_of(self, job: int) -> int:
+        """The version bits that a share of a job may use: work of an earlier agreement is still work."""
+        return self.mask if job >= self._told_with and self.mask_told else self.mask | self._earlier_mask
 
     def configure(self, extensions: object, options: object) -> dict[str, object]:
         """The result of `mining.configure`: every extension that was asked for has an answer."""
@@ -95,6 +120,8 @@ class Negotiation:
         mask = self._pool_mask & (0xFFFFFFFF if asked is None else asked)
         if not mask:
             return {"version-rolling": False}
+        self._earlier_mask |= self.mask if self._configured else mask
+        self._configured = True
         self.mask = mask
         self.mask_told = False
         return {"version-rolling": True, "version-rolling.mask": f"{mask:08x}"}

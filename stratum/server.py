@@ -172,7 +172,7 @@ class Server:
                 connection.guard(Session.reconnect, host, port, wait)
             await asyncio.sleep(over_seconds / steps)
         await asyncio.sleep(STAY_SECONDS)
-        async for connection in in_slices(asked):
+        async for connection in in_slices(list(self.connections)):
             connection.end("drained")
 
     # From time to time

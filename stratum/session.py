@@ -23,10 +23,11 @@ from stratum import messages
 from stratum.device_class import UNKNOWN, DeviceClass
 from stratum.difficulty import Difficulty, difficulty
 from stratum.fault import CLEAN, fault, stranger, without_job
-from stratum.interfaces import Closed, Refused, Worker
+from stratum.interfaces import Closed, Worker
 from stratum.job import EXTRANONCE2_SIZE, Job
 from stratum.messages import Reason, Request
 from stratum.negotiation import TEXT_LIMIT, Negotiation
+from stratum.rejects import Rejects
 from stratum.session_context import SessionContext
 from stratum.subscriptions import Subscription
 from stratum.transactions import TransactionsDesk
@@ -34,7 +35,7 @@ from stratum.vardiff import Vardiff
 from stratum.workers import USERNAME_LIMIT, Workers
 
 REFUSALS_LIMIT = 10
-"""Refused authorisations before the connection is closed."""
+"""Refused authorisations before a connection on which nobody was let in is closed."""
 
 
 class Session:
@@ -43,37 +44,42 @@ class Session:
     __slots__ = (
         "_context",
         "_difficulty_told",
-        "_end",
+        "_displaced",
         "_extranonce_told",
         "_first_job",
         "_job_owed",
         "_refusals",
-        "_subscription",
+        "_rejects",
+        "_superseded",
         "_transactions",
         "_vardiff",
         "_version_asked",
-        "_waiting",
         "_workers",
         "_write",
         "agreed",
         "allowance",
         "device",
+        "subscription",
+        "waiting",
     )
 
     def __init__(
         self,
         context: SessionContext,
         write: Callable[[bytes], object],
-        end: Callable[[str], object],
+        superseded: Callable[[], object],
     ) -> None:
+        """`superseded` is called when another connection has taken over and this one is to end."""
         self._context = context
         self._write = write
-        self._end = end
+        self._superseded = superseded
+        self._displaced = False
         self._vardiff = Vardiff(context.policy)
         self.agreed = Negotiation(context.book.version_mask, self._vardiff)
         """The agent, BIP310 `info` and whatever else was agreed."""
         self._workers = Workers(context.gate, context.accounts)
-        self._subscription: Subscription | None = None
+        self.subscription: Subscription | None = None
+        """Extranonce1 and session id; None before the miner has subscribed."""
         self._difficulty_told = False
         self._extranonce_told = True
         self._job_owed = False
@@ -81,17 +87,14 @@ class Session:
         self._first_job = 0
         """Number of the first job that was sent on this connection."""
         self._refusals = 0
-        self._waiting = 0
+        self._rejects = Rejects()
+        self.waiting = 0
+        """Answers that wait for the disk."""
         self._transactions = TransactionsDesk(context.transactions)
         self._version_asked = False
         self.allowance = 0
         """Bytes of the largest answer so far that is larger than a miner's usual ones."""
         self.device: DeviceClass = UNKNOWN
-
-    @property
-    def subscription(self) -> Subscription | None:
-        """Extranonce1 and session id; None before the miner has subscribed."""
-        return self._subscription
 
     @property
     def authorised(self) -> bool:
@@ -101,13 +104,7 @@ class Session:
     @property
     def working(self) -> bool:
         """True when jobs are to be sent: subscribed, and a worker let in."""
-        return self._subscription is not None and bool(self._workers.by_name)
-
-    @property
-    def difficulty(self) -> Difficulty:
-        """The difficulty of the newest job sent, or that the first one would be sent with."""
-        sent = self._subscription.difficulty if self._subscription else None
-        return sent or difficulty(self._vardiff.exponent)
+        return self.subscription is not None and bool(self._workers.by_name) and not self._displaced
 
     # The server's side
 
@@ -149,7 +146,7 @@ class Session:
 
     def ramp(self, ticks: float) -> None:
         """Change the difficulty now, with a fresh job, if it is to change; likewise the extranonce1."""
-        book, subscription = self._context.book, self._subscription
+        book, subscription = self._context.book, self.subscription
         if book.current is None or subscription is None or not self.working:
             return
         if not book.may_renew(subscription.last_job, ticks):
@@ -161,37 +158,39 @@ class Session:
             self._send(book.fresh(subscription.last_job, ticks), False, exponent)
 
     def displaced(self) -> None:
-        """Another connection has resumed our subscription: go on with a new one, or end."""
-        before, self._subscription = self._subscription, None
-        if before is None:
+        """Another connection has resumed our subscription: go on with a new one, or end.
+
+        One that ends gets no jobs any more; what it had sent before is still judged.
+        """
+        before = self.subscription
+        if before is None or not self.agreed.extranonce_wanted:
+            self._displaced = True
+            self._superseded()
             return
-        if not self.agreed.extranonce_wanted:
-            self._end("superseded")
-            return
-        self._subscription = self._context.subscriptions.open(self)
-        self._subscription.inherit(before)
+        self.subscription = self._context.subscriptions.open(self)
+        self.subscription.inherit(before)
         self._extranonce_told = False
         self._job_owed = True
         self._context.hasten(self)
 
     def lost(self, ticks: float) -> None:
         """The connection is gone. Who had work may come back for its subscription."""
-        subscription, self._subscription = self._subscription, None
-        if subscription is not None:
-            if self.authorised:
+        subscription, self.subscription = self.subscription, None
+        if subscription is not None and not self._displaced:
+            if subscription.last_job >= 0:
                 self._context.subscriptions.park(subscription, ticks)
             else:
                 self._context.subscriptions.close(subscription)
         self._workers.leave()
-        self._write = self._end = _nowhere  # the connection and its session let go of each other
+        self._write = self._superseded = _nowhere  # connection and session let go of each other
 
     def acknowledge(self, answer: bytes) -> None:
         """An answer whose share is durable, or that queued behind one."""
-        self._waiting -= 1
+        self.waiting -= 1
         self._write(answer)
 
     def show_message(self, text: str) -> None:
-        """Put a message on the miner's screen, if it is of a kind that is known to take one."""
+        """Put a message on the miner's screen, if it is known to take one."""
         if self.working and self.device.shows_messages:
             self._write(messages.show_message(text))
 
@@ -217,7 +216,7 @@ class Session:
             return
         username, job_id, extranonce2, ntime, nonce = params[:5]
         version_bits = params[5] if len(params) == 6 else None
-        subscription = self._subscription
+        subscription = self.subscription
         job = self._context.book.find(job_id)
         if job is None or subscription is None:
             known = username in self._workers.by_name
@@ -225,7 +224,7 @@ class Session:
             self._reject(request_id, username, reason, now_us, text)
             return
         share_difficulty, extranonce1 = subscription.terms_of(job.number) or (
-            self.difficulty,
+            difficulty(self._vardiff.exponent),
             subscription.extranonce1,
         )
         flags, header, block_hash = job.core.check(
@@ -247,13 +246,15 @@ class Session:
             self._reject(request_id, username, reason, now_us, text, job, share_difficulty, header)
             return
         refusal = self._credit_refusal(worker, job, version_bits, now_us)
-        if refusal is None and not job.seen.add(block_hash):
-            refusal = (Reason.DUPLICATE, "duplicate share")
+        if refusal is None:
+            self._context.recorder.require_room()  # or the share would be a duplicate when it comes again
+            if not job.seen.add(block_hash):
+                refusal = (Reason.DUPLICATE, "duplicate share")
         if refusal is not None:
             reason, text = refusal
             self._reject(request_id, username, reason, now_us, text, job, share_difficulty, header)
             return
-        self._waiting += 1
+        self.waiting += 1
         self._context.recorder.accepted(
             self, worker, job, share_difficulty, header, now_us, messages.accepted(request_id)
         )
@@ -270,18 +271,18 @@ class Session:
             return Reason.LICENCE, refusal
         if job.stale:
             return Reason.STALE, "stale: a new block was found"
-        if version_bits is not None and int(version_bits, 16) & ~self.agreed.mask:
-            return Reason.VERSION, f"version bits {version_bits} outside the mask {self.agreed.mask:08x}"
+        if version_bits is not None and int(version_bits, 16) & ~(mask := self.agreed.mask_of(job.number)):
+            return Reason.VERSION, f"version bits {version_bits} outside the mask {mask:08x}"
         return None
 
     # What else the miner may ask
 
     def _subscribe(self, request: Request, params: list[Any], now: float, ticks: float) -> None:
         started = self.working
-        subscription = self._subscription
+        subscription = self.subscription
         if subscription is None:
             agent = params[0] if params and isinstance(params[0], str) else ""
-            self._note_agent(agent)
+            self._note_agent(agent, messages.id_of(request))
             subscription = self._take_subscription(params[1] if len(params) > 1 else None)
         session_id = subscription.session_id
         topics = [["mining.set_difficulty", session_id], ["mining.notify", session_id]]
@@ -289,9 +290,13 @@ class Session:
         self._answer(messages.result(messages.id_of(request), answer))
         self._start_work(started, now, ticks)
 
-    def _note_agent(self, agent: str) -> None:
+    def _note_agent(self, agent: str, request_id: bytes) -> None:
         self.agreed.agent = agent[:TEXT_LIMIT]
         self.device = self._context.devices.classify(agent)
+        refusal = self._context.devices.refusal(self.device)
+        if refusal is not None and self.authorised:
+            self._answer(messages.refused(request_id, Reason.UNAUTHORISED, refusal))
+            raise Closed(refusal, "refused")
         self._vardiff.adopt(self._context.policies[self.device.name])
 
     def _take_subscription(self, session_id: object) -> Subscription:
@@ -300,7 +305,7 @@ class Session:
         held = subscriptions.resume(session_id, self) if isinstance(session_id, str) else None
         if held is not None and held.difficulty is not None:
             self._vardiff.suggest(held.difficulty.exponent)
-        subscription = self._subscription = held or subscriptions.open(self)
+        subscription = self.subscription = held or subscriptions.open(self)
         return subscription
 
     def _authorize(self, request: Request, params: list[Any], now: float, ticks: float) -> None:
@@ -311,7 +316,7 @@ class Session:
             return
         started = self.working
         refusal = self._context.devices.refusal(self.device)
-        verdict = refusal or self._workers.authorise(params[0], now)
+        verdict = refusal or self._workers.authorise(params[0], now, ticks)
         if isinstance(verdict, str):
             self._refuse(request_id, Reason.UNAUTHORISED, verdict)
             return
@@ -343,7 +348,7 @@ class Session:
 
     def _get_transactions(self, request: Request, params: list[Any], now: float, ticks: float) -> None:
         job = self._context.book.find(params[0]) if params and isinstance(params[0], str) else None
-        answer = self._transactions.answer(messages.id_of(request), self.working, job, now)
+        answer = self._transactions.answer(messages.id_of(request), self.working, job, ticks)
         self.allowance = max(self.allowance, len(answer))
         self._answer(answer)
 
@@ -363,13 +368,11 @@ class Session:
         """The first job, and what the miner should know, once it is subscribed and authorised."""
         if already or not self.working:
             return
-        book, subscription = self._context.book, self._subscription
+        book, subscription = self._context.book, self.subscription
         if book.current is not None and subscription is not None:
             # One who resumes must not search again what it has searched: it gets a job that it does not know.
-            before = book.find(f"{subscription.last_job:x}")
             if book.may_renew(subscription.last_job, ticks):
-                job = book.fresh(subscription.last_job, ticks)
-                self.offer(job, before is None or before.stale, ticks)
+                self.offer(book.fresh(subscription.last_job, ticks), False, ticks)
             else:
                 self._job_owed = True
                 self._context.hasten(self)
@@ -379,10 +382,12 @@ class Session:
             self._write(messages.get_version(0))
 
     def _send(self, job: Job, clean: bool, exponent: int) -> None:
-        subscription = self._subscription
+        subscription = self.subscription
         if subscription is None:
             return
-        line = job.notify_clean if clean else job.notify
+        before = self._context.book.find_number(subscription.last_job)
+        new_tip = before is None or before.template.previous_block != job.template.previous_block
+        line = job.notify_clean if clean or new_tip else job.notify
         share_difficulty = difficulty(exponent)
         if share_difficulty is not subscription.difficulty or not self._difficulty_told:
             if not self._difficulty_told:
@@ -395,13 +400,13 @@ class Session:
             self._extranonce_told = True
             line = messages.set_extranonce(subscription.extranonce1, EXTRANONCE2_SIZE) + line
         if not self.agreed.mask_told:
-            self.agreed.mask_told = True
+            self.agreed.mask_sent(job.number)
             line = messages.set_version_mask(self.agreed.mask) + line
         self._write(line)
 
     def _answer(self, answer: bytes) -> None:
-        if self._waiting:
-            self._waiting += 1
+        if self.waiting:
+            self.waiting += 1
             self._context.recorder.queue(self, answer)
         else:
             self._write(answer)
@@ -418,19 +423,19 @@ class Session:
         header: bytes = b"",
     ) -> None:
         worker = self._workers.by_name.get(username)
-        refused = Refused(username[:USERNAME_LIMIT], worker, reason, now_us, job, share_difficulty, header)
+        refused = self._rejects.record(username, worker, reason, now_us, job, share_difficulty, header)
         self._context.recorder.rejected(self, refused)
         self._answer(messages.refused(request_id, reason, text))
 
     def _refuse(self, request_id: bytes, reason: Reason, text: str) -> None:
         self._answer(messages.refused(request_id, reason, text))
         self._refusals += 1
-        if self._refusals >= REFUSALS_LIMIT:
+        if self._refusals >= REFUSALS_LIMIT and not self.authorised:
             raise Closed(f"{self._refusals} refused authorisations", "refused")
 
 
-def _nowhere(late: object) -> None:
-    """Where answers go that come late from the disk, when their connection is gone."""
+def _nowhere(*late: object) -> None:
+    """Where late answers go, and word of a take-over, when the connection is gone."""
 
 
 _HANDLERS: dict[str, Callable[[Session, Request, list[Any], float, float], None]] = {

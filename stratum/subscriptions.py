@@ -9,13 +9,14 @@ another's search space. One that comes back while its old connection still looks
 from __future__ import annotations
 
 import secrets
-from collections import deque
 from typing import Protocol
 
 from stratum.difficulty import Difficulty
 from stratum.extranonce import ExtranonceSource
 
 RESUME_SECONDS = 600.0
+PARKED_LIMIT = 1 << 17
+"""Above this the oldest are given up early: who comes and goes must not use up every extranonce1."""
 _TOKEN_SIZE = 8
 
 
@@ -37,7 +38,6 @@ class Subscription:
         "first_job",
         "holder",
         "last_job",
-        "parked_at",
         "session_id",
     )
 
@@ -51,7 +51,6 @@ class Subscription:
         """Number of the first job that was sent with `difficulty` and `extranonce1`."""
         self.last_job = -1
         """Number of the newest job sent."""
-        self.parked_at: float | None = None
         self._earlier: list[tuple[int, Difficulty, bytes]] = []
 
     def send(self, job: int, share_difficulty: Difficulty, oldest_job: int) -> None:
@@ -99,11 +98,12 @@ class Subscriptions:
         self._extranonces = extranonces
         self._all: dict[bytes, Subscription] = {}
         """By extranonce1."""
-        self._parked: deque[tuple[float, Subscription]] = deque()
+        self._parked: dict[Subscription, float] = {}
+        """Since when, in ticks; the oldest first."""
 
     @property
     def parked(self) -> int:
-        """Subscriptions that wait for their miner, at most."""
+        """Subscriptions that wait for their miner."""
         return len(self._parked)
 
     def open(self, holder: Holder) -> Subscription:
@@ -124,7 +124,8 @@ class Subscriptions:
             return None
         if not secrets.compare_digest(session_id, subscription.session_id):
             return None
-        before, subscription.holder, subscription.parked_at = subscription.holder, holder, None
+        before, subscription.holder = subscription.holder, holder
+        self._parked.pop(subscription, None)
         if before is not None:
             before.displaced()
         return subscription
@@ -132,17 +133,20 @@ class Subscriptions:
     def park(self, subscription: Subscription, ticks: float) -> None:
         """The connection is lost; the miner may come back."""
         subscription.holder = None
-        subscription.parked_at = ticks
-        self._parked.append((ticks, subscription))
+        self._parked[subscription] = ticks
+        if len(self._parked) > PARKED_LIMIT:
+            self.close(next(iter(self._parked)))
 
     def close(self, subscription: Subscription) -> None:
         """Nobody will come back for it; its extranonce1 may be used again."""
+        self._parked.pop(subscription, None)
         if self._all.pop(subscription.extranonce1, None) is not None:
             self._extranonces.give_back(subscription.extranonce1)
 
     def expire(self, ticks: float) -> None:
         """Close those that have been parked for RESUME_SECONDS."""
-        while self._parked and ticks - self._parked[0][0] >= RESUME_SECONDS:
-            parked_at, subscription = self._parked.popleft()
-            if subscription.holder is None and subscription.parked_at == parked_at:
-                self.close(subscription)
+        while self._parked:
+            oldest, parked_at = next(iter(self._parked.items()))
+            if ticks - parked_at < RESUME_SECONDS:
+                return
+            self.close(oldest)

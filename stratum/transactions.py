@@ -25,16 +25,16 @@ class TransactionsDesk:
         """Of all connections together."""
         self._next_at = 0.0
 
-    def answer(self, request_id: bytes, working: bool, job: Job | None, now: float) -> bytes:
+    def answer(self, request_id: bytes, working: bool, job: Job | None, ticks: float) -> bytes:
         """The line to send; `job` is None when none is known by the id that was asked for."""
         if not working:
             return messages.refused(request_id, Reason.NOT_SUBSCRIBED, "subscribe and authorize first")
         if job is None:
             text = "get_transactions takes a known job id"
             return messages.refused(request_id, Reason.UNKNOWN_JOB, text)
-        if now < self._next_at or not self._shared.take(now):
-            wait = max(self._next_at - now, 1.0)
+        if ticks < self._next_at or not self._shared.take(ticks):
+            wait = max(self._next_at - ticks, 1.0)
             text = f"too many requests; ask again in {wait:.0f} s"
             return messages.refused(request_id, Reason.RATE, text)
-        self._next_at = now + TRANSACTIONS_SECONDS
+        self._next_at = ticks + TRANSACTIONS_SECONDS
         return messages.result(request_id, [raw.hex() for raw in job.template.transactions])

@@ -111,8 +111,8 @@ class Vardiff:
         "_fixed",
         "_long_expected",
         "_long_shares",
+        "_lowered_at",
         "_owed",
-        "_pending",
         "_proven",
         "_quiet",
         "_ramp_until",
@@ -121,6 +121,7 @@ class Vardiff:
         "_silent",
         "_suggested",
         "_unproven",
+        "_wished",
         "_wished_minimum",
         "exponent",
         "policy",
@@ -134,7 +135,10 @@ class Vardiff:
         self._first = policy.start
         self._proven: int | None = None
         """The difficulty at which the last share came; None before PROVING_SHARES came."""
-        self._pending = True
+        self._wished: int | None = None
+        """A wish that the next verdict is to start from."""
+        self._lowered_at = -inf
+        """When a wish last lowered the difficulty."""
         self._unproven: float = PROVING_SHARES
         self._suggested: int | None = None
         self._wished_minimum: int | None = None
@@ -178,10 +182,10 @@ class Vardiff:
             self._start_from(exponent)
 
     def _start_from(self, exponent: int) -> None:
-        if self._proven is not None:
-            exponent = max(exponent, self._proven - STEP_DOWN)
-        self.exponent = exponent
-        self._pending = True
+        if self._sent is None:
+            self.exponent = exponent
+        else:
+            self._wished = exponent
 
     def count(self, weight: float = 1.0) -> bool:
         """One accepted share; True when the next regular job should not be waited for.
@@ -193,17 +197,20 @@ class Vardiff:
 
     def retarget(self, ticks: float, ceiling: int) -> int:
         """The exponent for the job that is about to be sent, or would be."""
-        fresh = self._pending or ticks < self._asked_at
+        started = self._sent is None
+        fresh = started or ticks < self._asked_at
         if not fresh:
             self._learn(ticks)
-            self._judge(ticks)
+            started = fresh = self._take_wish(ticks)
+            if not started:
+                self._judge(ticks)
         self.exponent = exponent = self._bounded(self.exponent, ceiling)
         if fresh or exponent != self._sent:
             self._sent = exponent
             self._changed_at = ticks
             self._forget()
         if fresh:
-            self._begin(ticks)
+            self._begin(ticks, started)
         self._shares = 0.0
         self._asked_at = ticks
         self._alarm = self._alarm_count(ceiling)
@@ -220,13 +227,30 @@ class Vardiff:
         wish = self.policy.shares_per_minute / 60.0
         return wish if self._fixed is None else wish * 2**STEP_UP
 
-    def _begin(self, ticks: float) -> None:
+    def _take_wish(self, ticks: float) -> bool:
+        """Start from a wish. One that lowers waits until the last such is APART_SECONDS old.
+
+        Otherwise wishes that alternate would keep a fast machine at the floor for ever.
+        """
+        wished, sent = self._wished, self._sent
+        if wished is None or sent is None:
+            return False
+        if wished < sent:
+            if 0 <= ticks - self._lowered_at < APART_SECONDS:
+                return False
+            self._lowered_at = ticks
+            if self._proven is not None:
+                wished = max(wished, self._proven - STEP_DOWN)
+        self._wished = None
+        self.exponent = wished
+        return True
+
+    def _begin(self, ticks: float, started: bool) -> None:
         self._owed = 0
         self._ramp_until = ticks + RAMP_SECONDS
         self._above.score = FRESH_PROOF
-        if self._pending:
+        if started:
             self._first = self.exponent
-            self._pending = False
 
     def _forget(self) -> None:
         self._above.forget()

@@ -28,16 +28,16 @@ class Workers:
         self._accounts: tuple[str, ...] = ()
         """Counted by the limits; nearly always one."""
 
-    def authorise(self, username: str, now: float) -> Worker | str:
+    def authorise(self, username: str, now: float, ticks: float) -> Worker | str:
         """Let a name in; the reason in words when it is not."""
         if len(self.by_name) >= WORKERS_LIMIT and username not in self.by_name:
             return f"more than {WORKERS_LIMIT} workers on one connection; open another one for the rest"
         verdict = self._gate.admit(username, int(now * 1_000_000))
         if isinstance(verdict, str):
             return verdict
-        account = username.partition(".")[0]
+        account = verdict.account
         if account not in self._accounts:
-            refusal = self._limits.enter(account, now)
+            refusal = self._limits.enter(account, ticks)
             if refusal is not None:
                 return refusal
             self._accounts = (*self._accounts, account)

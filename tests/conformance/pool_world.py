@@ -68,7 +68,7 @@ class Gate:
         if account in self.refused:
             return self.refused[account]
         notice = self.notices.get(account, "")
-        return Worker(username, sum(account.encode()), name, 0, FOR_EVER, notice=notice)
+        return Worker(username, sum(account.encode()), name, 0, FOR_EVER, account=account, notice=notice)
 
     def refuse(self, account: str, reason: str) -> None:
         """From now on."""
@@ -109,6 +109,9 @@ class Ledger:
     ) -> None:
         self.verdicts.append("solved")
         self.blocks.append(job.block(header, extranonce1, extranonce2))
+
+    def require_room(self) -> None:
+        """There is always room."""
 
     def accepted(
         self,

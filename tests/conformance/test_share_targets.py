@@ -100,6 +100,8 @@ async def test_a_block_is_submitted_whatever_else_is_wrong(pool: PoolWorld, wron
     work = await miner.job()
     if wrong == "version":
         await miner.ask("mining.configure", [["version-rolling"], {"version-rolling.mask": "00006000"}])
+        pool.publish(target=EVERY_HASH_A_BLOCK)
+        work = await miner.job()
     share = miner.dig(work, bits=0x8000 if wrong == "version" else 0)
     if wrong == "duplicate":
         await miner.hand_in(share)

@@ -286,7 +286,7 @@ def test_i6_the_gatekeeper_over_the_register() -> None:
     keeper = RegisterGatekeeper(gate(miner("alatau", 7)), refusals)
     now_us = int(dt.datetime(2027, 6, 1, tzinfo=dt.UTC).timestamp() * 1e6)
     start, end = miner("alatau", 7).licence.in_force(RULES)
-    assert keeper.admit("alatau.rack-1", now_us) == Worker("alatau.rack-1", 7, "rack-1", start, end)
+    assert keeper.admit("alatau.rack-1", now_us) == Worker("alatau.rack-1", 7, "rack-1", start, end, "alatau")
     assert isinstance(keeper.admit("nobody", now_us), str)
     assert isinstance(keeper.admit("alatau", end), str)
     assert refusals == {"unknown_account": 1, "licence_ended": 1}

@@ -80,7 +80,7 @@ class FakeGate:
         if not first <= now_us < end:
             return f"licence of {account} is not in force"
         notice = self.notices.get(account, "")
-        return Worker(username, sum(account.encode()), worker, first, end, notice=notice)
+        return Worker(username, sum(account.encode()), worker, first, end, account=account, notice=notice)
 
 
 @dataclass
@@ -103,6 +103,9 @@ class FakeRecorder:
         extranonce2: bytes,
     ) -> None:
         self.events.append(("solved", job.block(header, extranonce1, extranonce2)))
+
+    def require_room(self) -> None:
+        """There is always room."""
 
     def accepted(
         self,
@@ -232,7 +235,7 @@ class Wire:
         self.ticks = 1000.0
         self.difficulty = 0.0
         self.jobs: list[WireJob] = []
-        self.session = Session(self.context, self.written.append, self.ended.append)
+        self.session = Session(self.context, self.written.append, lambda: self.ended.append("superseded"))
 
     def pass_time(self, seconds: float) -> None:
         """Both clocks go on."""

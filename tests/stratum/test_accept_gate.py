@@ -28,7 +28,7 @@ class Storm:
 
     def arrive(self, count: int) -> None:
         for number in range(count):
-            self.gate.arrive(number)
+            self.gate.arrive(number, "198.51.100.1")
 
 
 def test_q56_twenty_thousand_at_once_are_let_in_within_ten_seconds_in_order() -> None:
@@ -78,7 +78,7 @@ def test_order_is_kept_and_everybody_is_let_in_or_forgotten(
     storm, ticks, arrived, inside = Storm(per_second), 1000.0, 0, list[int]()
     for count, pause, gone in steps:
         for number in range(arrived, arrived + count):
-            storm.gate.arrive(number)
+            storm.gate.arrive(number, "198.51.100.1")
         arrived += count
         ticks += pause
         storm.gone |= gone
@@ -120,3 +120,29 @@ def test_room_is_what_the_limit_of_open_files_leaves_once_it_is_raised(
     assert files.limits == (raised, hard)
     assert room_for_connections(100) == 100
     assert room_for_connections(10**9) == room, "no more than can be"
+
+
+def test_addresses_take_turns_so_that_a_crowd_of_one_does_not_hold_up_the_others() -> None:
+    storm = Storm(50.0)
+    for number in range(10_000):
+        storm.gate.arrive(number, f"203.0.113.{number % 2}")
+    list(storm.gate.let_in(5.0))
+    storm.gate.arrive(77_777, "198.51.100.1")
+    inside = [arrival for step in range(1, 8) for arrival in storm.gate.let_in(5.0 + step * 0.02)]
+    assert 77_777 in inside[:3]
+
+
+@given(st.lists(st.integers(0, 5), max_size=60), st.lists(st.booleans(), min_size=60, max_size=60))
+def test_everybody_is_let_in_or_forgotten_once_and_each_address_in_its_order(
+    addresses: list[int], gone: list[bool]
+) -> None:
+    storm = Storm(1000.0)
+    for number, address in enumerate(addresses):
+        storm.gate.arrive(number, str(address))
+    storm.gone = {number for number in range(len(addresses)) if gone[number]}
+    inside = [arrival for step in range(200) for arrival in storm.gate.let_in(5.0 + step)]
+    assert sorted(inside + storm.forgotten) == list(range(len(addresses)))
+    assert len(storm.gate) == 0
+    for address in set(addresses):
+        own = [number for number in inside if addresses[number] == address]
+        assert own == sorted(own)

@@ -20,7 +20,16 @@ from hypothesis import strategies as st
 
 import native
 from stratum import job as jobs
-from stratum.job import COINBASE_LIMIT, SIBLINGS_LIMIT, TAG_LIMIT, CoinbaseTerms, Job, JobBook, Template
+from stratum.job import (
+    COINBASE_LIMIT,
+    RENEW_SECONDS,
+    SIBLINGS_LIMIT,
+    TAG_LIMIT,
+    CoinbaseTerms,
+    Job,
+    JobBook,
+    Template,
+)
 from tests.stratum.fakes import COMMITMENT, MASK, NOW, TERMS, read_notify, sha256d, template
 
 EXTRANONCE1, EXTRANONCE2 = b"\x12\x34\x56\x78", bytes(range(1, 9))
@@ -277,14 +286,14 @@ def test_a_fresh_job_is_the_same_work_under_a_new_number() -> None:
     assert fresh.notify.replace(fresh.id.encode(), b"") != first.notify.replace(first.id.encode(), b"")
 
 
-def test_fresh_jobs_are_made_once_a_second_at_most() -> None:
+def test_fresh_jobs_are_made_now_and_then_only() -> None:
     book = JobBook(0x10, MASK)
     first, _ = book.add(template(5), TERMS)
     assert book.may_renew(first.number, 100.0)
     fresh = book.fresh(first.number, 100.0)
-    assert not book.may_renew(fresh.number, 100.9)
-    assert book.may_renew(first.number, 100.9), "there is one already that it does not know"
-    assert book.may_renew(fresh.number, 101.0)
+    assert not book.may_renew(fresh.number, 101.2)
+    assert book.may_renew(first.number, 101.2), "there is one already that it does not know"
+    assert book.may_renew(fresh.number, 100.0 + RENEW_SECONDS)
     assert book.may_renew(fresh.number, 99.0), "a clock that went back does not stop it"
     assert book.find(first.id) is first
 

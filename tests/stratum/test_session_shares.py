@@ -6,7 +6,7 @@ import pytest
 from bitcoin.core import CBlock
 
 from stratum.messages import Reason
-from stratum.vardiff import DifficultyPolicy
+from stratum.vardiff import APART_SECONDS, DifficultyPolicy
 from tests.stratum.fakes import (
     ANY_HASH,
     EASY,
@@ -200,6 +200,7 @@ def test_difficulty_belongs_to_the_job() -> None:
     wire.start()
     told = []
     for suggestion in (2.0**-26, 2.0**-28, 2.0**-24, 2.0**-30):
+        wire.pass_time(APART_SECONDS)
         wire.call("mining.suggest_difficulty", [suggestion])
         wire.new_job(template(target=HARD))
         wire.read()
@@ -220,6 +221,7 @@ def test_difficulty_belongs_to_the_job_after_many_changes() -> None:
     wire.start()
     first = wire.jobs[0]
     for step in range(100):
+        wire.pass_time(APART_SECONDS)
         wire.call("mining.suggest_difficulty", [2.0 ** (-20 - step % 2)])
         wire.new_job()
     wire.read()
@@ -227,6 +229,7 @@ def test_difficulty_belongs_to_the_job_after_many_changes() -> None:
     assert wire.submit(fields)["result"] is True
     assert wire.recorder.told("accepted")[0][2] == EASY
     for height in (800_001, 800_002):
+        wire.pass_time(APART_SECONDS)
         wire.call("mining.suggest_difficulty", [2.0**-22 if height % 2 else 2.0**-23])
         wire.new_job(template(height))
     subscription = wire.session.subscription
@@ -390,4 +393,4 @@ def test_i1_answers_stay_in_the_order_of_the_requests_while_a_share_waits() -> N
     wire.recorder.sync()
     assert [answer["id"] for answer in wire.read()] == list(range(1, len(requests) + 1))
     assert wire.call("mining.ping", [], 99)[0]["id"] == 99
-    assert wire.session._waiting == 0
+    assert wire.session.waiting == 0
