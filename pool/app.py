@@ -37,6 +37,7 @@ from pool.preflight import (
     in_use,
     lock,
     refuse_wrong_chain,
+    require_certificate,
     require_free,
 )
 from pool.register_store import Snapshot
@@ -74,6 +75,8 @@ async def run(
         loop.add_signal_handler(number, stop.set)
     addresses = addresses_of(settings, roles)
     require_free(addresses)
+    if Role.GATEWAY in roles:
+        require_certificate(settings)
     serving = asyncio.create_task(_serve(settings, roles, lambda: started(addresses, settings)))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -170,6 +170,8 @@ def _banner(addresses: Addresses, settings: Settings) -> None:
             f"Stratum   stratum+tcp://{_reachable(addresses.stratum)}",
             f"          worker {account}.rig9, password x",
         ]
+    if addresses.stratum_tls:
+        lines.append(f"          stratum+ssl://{_reachable(addresses.stratum_tls)}")
     if addresses.web:
         lines.append(f"Page      http://{_reachable(addresses.web)}/")
     lines.append(f"Metrics   http://{_reachable(addresses.metrics)}/metrics")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pool.config import ConfigError, Listen, Settings
 from pool.node import Node, NodeError, NodeWrongChain
+from stratum.tls import BadCertificate, TlsCertificate
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,17 @@ def require_free(addresses: Addresses) -> None:
                 raise ConfigError(f'{key}: "{listen}": {error.strerror or error}; {remedy}') from error
 
 
+def require_certificate(settings: Settings) -> None:
+    """The TLS port's certificate and key must be usable."""
+    tls = settings.stratum.tls
+    if tls is None:
+        return
+    try:
+        TlsCertificate(tls.certificate, tls.key)
+    except BadCertificate as error:
+        raise ConfigError(f"stratum.tls: {error}; give a chain and its key, both PEM") from None
+
+
 def make_directory(path: Path, mode: int = 0o777) -> None:
     """Make a directory with its parents, unless it is there."""
     try:
@@ -139,6 +151,10 @@ async def problems(settings: Settings, nodes: Sequence[Node]) -> list[str]:
     found: list[str] = []
     try:
         require_free(addresses_of(settings, ALL_ROLES))
+    except ConfigError as error:
+        found.append(str(error))
+    try:
+        require_certificate(settings)
     except ConfigError as error:
         found.append(str(error))
     if settings.nodes:

@@ -195,7 +195,7 @@ class Session:
             self._write(messages.show_message(text))
 
     def remind(self, now: float) -> None:
-        """Show what the accounts of this connection should be told (a licence that ends soon)."""
+        """Show what its accounts should be told (a licence that ends soon)."""
         if self.working and self.device.shows_messages:
             for notice in self._workers.notices(int(now * 1_000_000)):
                 self._write(messages.show_message(notice))
@@ -204,8 +204,6 @@ class Session:
         """Ask the miner to come back at `host`, of the same domain as ours, after a while."""
         if self.working:
             self._write(messages.reconnect(host, port, wait_seconds))
-
-    # Shares
 
     def _submit(self, request: Request, now: float) -> None:
         request_id = messages.id_of(request)

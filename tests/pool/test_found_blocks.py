@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -168,6 +169,24 @@ async def test_i9_a_disk_that_refuses_does_not_keep_the_block_from_the_nodes(
     make().found(block(1))
     await until(lambda: bool(node.submitted))
     assert "No space left" in caplog.text
+
+
+async def test_i9_a_slow_disk_does_not_hold_the_block_up(
+    make: Make, node: FakeNode, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper, free = make(), threading.Event()
+    monkeypatch.setattr(keeper, "_write", lambda found: free.wait(10))
+    keeper.found(block(1))
+    await until(lambda: node.submitted == [block(1).block])
+    free.set()
+
+
+async def test_i9_a_gateway_that_was_started_again_still_submits(make: Make, node: FakeNode) -> None:
+    keeper = make()
+    await keeper.close()
+    keeper.recover()
+    keeper.found(block(1))
+    await until(lambda: node.submitted == [block(1).block])
 
 
 async def test_i9_a_stop_right_after_the_find_still_writes_and_sends(

@@ -22,6 +22,7 @@ from pool.gatekeeper import RegisterGatekeeper
 from pool.gateway import Gateway, ShareRecorder
 from pool.metrics import Metrics
 from pool.node import Node
+from pool.preflight import require_certificate
 from pool.records import Found, Record, Reject, Share
 from pool.simulate import SimulatedMiner
 from pool.spool import Spool
@@ -344,6 +345,8 @@ def test_a_certificate_that_cannot_be_used_is_a_mistake_of_the_configuration(tmp
     }
     with pytest.raises(ConfigError, match=r"^stratum\.tls: .*none\.pem.* cannot be read.*PEM$"):
         Gateway(Settings(**values), [FakeNode()], cast("Spool", None), 5, gate(), Metrics())
+    with pytest.raises(ConfigError, match=r"none\.pem"):
+        require_certificate(Settings(**values))
 
 
 async def test_a_gateway_that_cannot_listen_leaves_nothing_running(tmp_path: Path) -> None:
