@@ -18,13 +18,14 @@ from pathlib import Path
 import msgspec
 
 import native
-from pool.config import ConfigError, Settings
+from pool.config import Settings
 from pool.control import Control
 from pool.found_blocks import FoundBlock, FoundBlocks
 from pool.front_metrics import FrontCollector
 from pool.gatekeeper import RegisterGatekeeper
 from pool.metrics import Metrics
 from pool.node import Node
+from pool.preflight import require_certificate
 from pool.records import Found, Reject, Share
 from pool.spool import Spool
 from pool.work import Work
@@ -36,7 +37,6 @@ from stratum.job import CoinbaseTerms, Job, JobBook
 from stratum.limits import TokenBucket
 from stratum.server import Server
 from stratum.subscriptions import Subscriptions
-from stratum.tls import BadCertificate, TlsCertificate
 
 log = logging.getLogger(__name__)
 
@@ -208,7 +208,7 @@ class Gateway:
             limits=settings.stratum.limits,
             ask_version=settings.stratum.ask_version,
         )
-        self._certificate = _certificate(settings)
+        self._certificate = require_certificate(settings)
         terms = CoinbaseTerms(script=settings.pool.script, tag=settings.pool.tag.encode())
         self.work = Work(
             nodes,
@@ -250,13 +250,3 @@ class Gateway:
     def _read_gauges(self) -> None:
         self.metrics.spool_depth.set(self.spool.depth)
         self.metrics.spool_failing.set(self.spool.failing)
-
-
-def _certificate(settings: Settings) -> TlsCertificate | None:
-    tls = settings.stratum.tls
-    if tls is None:
-        return None
-    try:
-        return TlsCertificate(tls.certificate, tls.key)
-    except BadCertificate as error:
-        raise ConfigError(f"stratum.tls: {error}; give a chain and its key, both PEM") from None

@@ -83,13 +83,13 @@ def require_free(addresses: Addresses) -> None:
                 raise ConfigError(f'{key}: "{listen}": {error.strerror or error}; {remedy}') from error
 
 
-def require_certificate(settings: Settings) -> None:
-    """The TLS port's certificate and key must be usable."""
+def require_certificate(settings: Settings) -> TlsCertificate | None:
+    """The TLS port's certificate, which must be usable; None without that port."""
     tls = settings.stratum.tls
     if tls is None:
-        return
+        return None
     try:
-        TlsCertificate(tls.certificate, tls.key)
+        return TlsCertificate(tls.certificate, tls.key)
     except BadCertificate as error:
         raise ConfigError(f"stratum.tls: {error}; give a chain and its key, both PEM") from None
 

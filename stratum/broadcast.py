@@ -63,9 +63,9 @@ class Broadcast:
             self._next = None
 
     def _offer(self, most: int) -> None:
-        ticks, job, clean, left = self._ticks(), self._job, self._clean, self._left
+        ticks, job, left = self._ticks(), self._job, self._left
         for _ in range(min(most, len(left))):
-            left.popleft().offer(job, clean, ticks)
+            left.popleft().offer(job, ticks)
 
     def _finish(self, loop: asyncio.AbstractEventLoop) -> None:
         self._next = None

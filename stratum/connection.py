@@ -118,8 +118,8 @@ class Connection(asyncio.Protocol):
         self._throttle: asyncio.TimerHandle | None = None
         self._paused = False
         self._paused_at = 0.0
-        self._held: tuple[Job, bool] | None = None
-        """The newest job, while earlier ones are unread; True if one that was left out was clean."""
+        self._held: Job | None = None
+        """The newest job, while earlier ones are unread."""
 
     # What the loop calls
 
@@ -164,8 +164,8 @@ class Connection(asyncio.Protocol):
         """The client has read: it gets the newest job, if it missed one."""
         self._paused = False
         if self._held is not None:
-            (job, clean), self._held = self._held, None
-            self.offer(job, clean, self._shared.ticks())
+            job, self._held = self._held, None
+            self.offer(job, self._shared.ticks())
 
     # What the server calls
 
@@ -193,7 +193,7 @@ class Connection(asyncio.Protocol):
         if self._ended_at is not None and not self.session.waiting:
             transport.close()
 
-    def offer(self, job: Job, clean: bool, ticks: float) -> None:
+    def offer(self, job: Job, ticks: float) -> None:
         """Send a job to a working session that has none as new; to a slow reader later."""
         session = self.session
         subscription = session.subscription
@@ -202,11 +202,10 @@ class Connection(asyncio.Protocol):
         if self._paused:
             if self._held is not None:
                 self._shared.counts.jobs_skipped += 1
-                clean = clean or self._held[1]
-            self._held = (job, clean)
+            self._held = job
             return
         try:
-            session.offer(job, clean, ticks)
+            session.offer(job, ticks)
         except Exception:
             self._failed()
 

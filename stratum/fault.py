@@ -9,9 +9,8 @@ from __future__ import annotations
 import native
 from stratum.job import EXTRANONCE2_SIZE
 from stratum.messages import Reason
+from stratum.workers import USERNAME_LIMIT
 
-NAME_SHOWN = 128
-"""Characters of a name that an answer repeats."""
 CLEAN = (native.MEETS_SHARE, native.MEETS_SHARE | native.MEETS_NETWORK)
 """The results of a check that is a share by everything the core knows."""
 
@@ -47,4 +46,4 @@ def without_job(subscribed: bool, authorised: bool, username: str, job_id: str) 
 
 def stranger(username: str) -> tuple[Reason, str]:
     """The submit comes under a name that was not let in on this connection."""
-    return Reason.UNAUTHORISED, f"worker {username[:NAME_SHOWN]!r} is not authorised here"
+    return Reason.UNAUTHORISED, f"worker {username[:USERNAME_LIMIT]!r} is not authorised here"

@@ -12,11 +12,11 @@ from stratum.interfaces import Refused, Worker
 from stratum.job import Job
 from stratum.limits import TokenBucket
 from stratum.messages import Reason
+from stratum.workers import USERNAME_LIMIT
 
 REJECTS_PER_SECOND = 10.0
 REJECTS_BURST = 200
 """Refused shares of a connection that are kept."""
-USERNAME_KEPT = 128
 
 
 class Rejects:
@@ -41,5 +41,5 @@ class Rejects:
         if self._bucket is None:
             self._bucket = TokenBucket(REJECTS_PER_SECOND, REJECTS_BURST)
         kept = self._bucket.take(now_us / 1e6)
-        name = username[:USERNAME_KEPT]
+        name = username[:USERNAME_LIMIT]
         return Refused(name, worker, reason, now_us, kept, job, share_difficulty, header)

@@ -140,9 +140,9 @@ class Session:
         self._answer(messages.refused(b"null", Reason.MALFORMED, text))
         raise Closed(text)
 
-    def offer(self, job: Job, clean: bool, ticks: float) -> None:
+    def offer(self, job: Job, ticks: float) -> None:
         """Send a job, and in front of it the difficulty when that changes with it."""
-        self._send(job, clean, self._vardiff.retarget(ticks, job.ceiling))
+        self._send(job, self._vardiff.retarget(ticks, job.ceiling))
 
     def ramp(self, ticks: float) -> None:
         """Change the difficulty now, with a fresh job, if it is to change; likewise the extranonce1."""
@@ -155,7 +155,7 @@ class Session:
         exponent = self._vardiff.retarget(ticks, book.current.ceiling)
         sent = subscription.difficulty
         if self._job_owed or sent is None or exponent != sent.exponent:
-            self._send(book.fresh(subscription.last_job, ticks), False, exponent)
+            self._send(book.fresh(subscription.last_job, ticks), exponent)
 
     def displaced(self) -> None:
         """Another connection has resumed our subscription: go on with a new one, or end.
@@ -370,7 +370,7 @@ class Session:
         if book.current is not None and subscription is not None:
             # One who resumes must not search again what it has searched: it gets a job that it does not know.
             if book.may_renew(subscription.last_job, ticks):
-                self.offer(book.fresh(subscription.last_job, ticks), False, ticks)
+                self.offer(book.fresh(subscription.last_job, ticks), ticks)
             else:
                 self._job_owed = True
                 self._context.hasten(self)
@@ -379,13 +379,13 @@ class Session:
             self._version_asked = True
             self._write(messages.get_version(0))
 
-    def _send(self, job: Job, clean: bool, exponent: int) -> None:
+    def _send(self, job: Job, exponent: int) -> None:
         subscription = self.subscription
         if subscription is None:
             return
         before = self._context.book.find_number(subscription.last_job)
         new_tip = before is None or before.template.previous_block != job.template.previous_block
-        line = job.notify_clean if clean or new_tip else job.notify
+        line = job.notify_clean if new_tip else job.notify
         share_difficulty = difficulty(exponent)
         if share_difficulty is not subscription.difficulty or not self._difficulty_told:
             if not self._difficulty_told:

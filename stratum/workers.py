@@ -11,6 +11,7 @@ from stratum.interfaces import Gatekeeper, Worker
 from stratum.limits import AccountLimits
 
 USERNAME_LIMIT = 128
+"""Characters of a name that is let in, and of any other that is repeated or kept."""
 WORKERS_LIMIT = 4096
 """Worker names on one connection."""
 

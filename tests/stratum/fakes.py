@@ -267,9 +267,9 @@ class Wire:
 
     def new_job(self, changed: Template | None = None) -> Job:
         """A job made by the book, sent to this session when it works, as the server does."""
-        job, clean = self.book.add(changed or template(), TERMS)
+        job, _ = self.book.add(changed or template(), TERMS)
         if self.session.working:
-            self.session.offer(job, clean, self.ticks)
+            self.session.offer(job, self.ticks)
         return job
 
     def start(self, username: str = "alice.s17") -> list[dict[str, Any]]:

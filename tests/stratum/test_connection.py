@@ -83,8 +83,8 @@ class Line:
 
     def job(self, height: int = 800_000) -> None:
         """A job for this connection, as a broadcast brings it."""
-        job, clean = self.world.book.add(template(height), TERMS)
-        self.connection.offer(job, clean, self.ticks)
+        job, _ = self.world.book.add(template(height), TERMS)
+        self.connection.offer(job, self.ticks)
 
     def ready(self) -> "Line":
         """At work, and what was said about that is read."""
@@ -272,10 +272,10 @@ def test_a_job_that_the_session_has_already_is_not_sent_again() -> None:
     line = Line().ready()
     current = line.world.book.current
     assert current is not None
-    line.connection.offer(current, True, line.ticks)
+    line.connection.offer(current, line.ticks)
     fresh = line.world.book.fresh(current.number, 0.0)
-    line.connection.offer(fresh, False, line.ticks)
-    line.connection.offer(current, True, line.ticks)
+    line.connection.offer(fresh, line.ticks)
+    line.connection.offer(current, line.ticks)
     assert line.told() == [(fresh.number, False)], "numbers only grow"
 
 
