@@ -8,11 +8,11 @@ because a miner must be able to mine whatever happens downstream.
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import gc
 import logging
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -36,25 +36,29 @@ from pool.preflight import (
     addresses_of,
     in_use,
     lock,
+    refuse_unaccredited,
     refuse_wrong_chain,
     require_certificate,
     require_free,
 )
-from pool.register_store import Snapshot
+from pool.register_follower import RegisterFollower
+from pool.register_replica import RegisterReplica, ReplicaError
 from pool.resources import (
-    RULES_FILE,
     key_file,
     open_nodes,
+    rules_of,
     serving_database,
     signing_key,
+    terms_of,
     until_available,
 )
 from pool.spool import Spool, SpoolError
-from register.rules import Rules, load_rules
+from register.records import GATE_KINDS
+from register.register import Register
+from register.rules import Rules
 
 log = logging.getLogger(__name__)
 
-REGISTER_SECONDS = 1.0
 BEAT_SECONDS = 2.0
 RESTART_SECONDS = 5.0
 LAST_PUSH_SECONDS = 5.0
@@ -87,7 +91,7 @@ async def run(
     with suppress(asyncio.CancelledError):
         try:
             await serving
-        except (DatabaseError, SpoolError) as error:
+        except (DatabaseError, SpoolError, ReplicaError) as error:
             raise ConfigError(str(error)) from error
 
 
@@ -119,6 +123,7 @@ class Process:
     nodes: list[Node]
     metrics: Metrics
     spool: Spool | None
+    replica: RegisterReplica | None
 
 
 async def _prepare(settings: Settings, roles: frozenset[Role], stack: AsyncExitStack) -> Process:
@@ -130,7 +135,7 @@ async def _prepare(settings: Settings, roles: frozenset[Role], stack: AsyncExitS
     engine = await stack.enter_async_context(
         serving_database(settings, alone=lambda: not in_use(settings.data_dir, besides=roles))
     )
-    spool = None
+    spool = replica = None
     if Role.GATEWAY in roles:
         spool = Spool(
             settings.data_dir / "spool.db",
@@ -138,7 +143,9 @@ async def _prepare(settings: Settings, roles: frozenset[Role], stack: AsyncExitS
             lambda seconds, records: _count_commit(metrics, seconds, records),
         )
         stack.push_async_callback(spool.close)
-    return Process(settings, roles, load_rules(RULES_FILE), engine, nodes, metrics, spool)
+        replica = RegisterReplica(settings.data_dir / "register.db")
+        stack.callback(replica.close)
+    return Process(settings, roles, rules_of(settings), engine, nodes, metrics, spool, replica)
 
 
 def _count_commit(metrics: Metrics, seconds: float, records: int) -> None:
@@ -155,15 +162,14 @@ async def _running(process: Process) -> AsyncIterator[None]:
     try:
         if process.settings.demo_miners:
             await until_available(lambda: migrate(process.engine))
-            today = dt.datetime.now(dt.UTC).date()
-            await demo.enter_miners(process.engine, process.rules, today)
-        if process.spool is not None:
-            gateway, forwarder = await _gateway(process, process.spool)
+            await demo.enter_miners(process.engine, terms_of(process.settings, process.rules))
+        if process.spool is not None and process.replica is not None:
+            gateway, forwarder, follower = await _gateway(process, process.spool, process.replica)
             process.metrics.on_scrape(partial(_read_forwarder, process.metrics, forwarder))
             tasks.append(_supervise("gateway", gateway.run))
             tasks.append(_supervise("control", gateway.control.run))
             tasks.append(_supervise("forwarder", forwarder.run))
-            tasks.append(_supervise("register", lambda: _follow_register(process, gateway)))
+            tasks.append(_supervise("register", follower.run))
             tasks.append(_supervise("heartbeat", lambda: _beat(process, gateway, forwarder)))
         if Role.LEDGER in process.roles:
             ledger = _new_ledger(process)
@@ -186,46 +192,34 @@ async def _running(process: Process) -> AsyncIterator[None]:
         http.server_close()
 
 
-async def _gateway(process: Process, spool: Spool) -> tuple[Gateway, Forwarder]:
+async def _gateway(
+    process: Process, spool: Spool, replica: RegisterReplica
+) -> tuple[Gateway, Forwarder, RegisterFollower]:
     """The gateway with its number and its register, from PostgreSQL or from what it remembers."""
     number_known = spool.recall("gateway_number")
-    snapshot_known = spool.recall("register")
-    if number_known is None or snapshot_known is None:
+    known = await asyncio.to_thread(replica.load)
+    if number_known is None or known is None:
         await until_available(lambda: migrate(process.engine))
         number = await until_available(
             lambda: gateway_store.register_gateway(process.engine, spool.identity, socket.gethostname())
         )
-        snapshot = await until_available(lambda: register_store.snapshot(process.engine))
         spool.remember("gateway_number", str(number).encode())
-        spool.remember("register", snapshot.to_bytes())
     else:
-        number, snapshot = int(number_known), Snapshot.from_bytes(snapshot_known)
+        number = int(number_known)
+    register = known or Register()
     gateway = Gateway(
-        process.settings, process.nodes, spool, number, snapshot.gate(process.rules), process.metrics
+        process.settings, process.nodes, spool, number, register, process.rules, process.metrics
     )
-    return gateway, Forwarder(process.engine, spool, number)
+    follower = RegisterFollower(process.engine, register, GATE_KINDS, gateway.register_changed, replica)
+    if known is None:
+        await until_available(follower.catch_up)
+    refuse_unaccredited(process.settings, process.rules, register, time.time_ns() // 1000)
+    return gateway, Forwarder(process.engine, spool, number), follower
 
 
 def _read_forwarder(metrics: Metrics, forwarder: Forwarder) -> None:
     metrics.database_up.set(not forwarder.outage)
     metrics.gateway.batches = forwarder.batches
-
-
-async def _follow_register(process: Process, gateway: Gateway) -> None:
-    """Bring every change of the register to the gate within seconds (I6)."""
-    known = ""
-    while True:
-        try:
-            async with asyncio.timeout(QUERY_SECONDS):
-                changed = await register_store.stamp(process.engine) != known
-                snapshot = await register_store.snapshot(process.engine) if changed else None
-            if snapshot is not None:
-                gateway.gatekeeper.replace(snapshot.gate(process.rules))
-                await asyncio.to_thread(gateway.spool.remember, "register", snapshot.to_bytes())
-                known = snapshot.stamp
-        except UNAVAILABLE as error:
-            log.debug("register: PostgreSQL is away: %s", error)
-        await asyncio.sleep(REGISTER_SECONDS)
 
 
 async def _beat(process: Process, gateway: Gateway, forwarder: Forwarder) -> None:
@@ -242,9 +236,20 @@ async def _beat(process: Process, gateway: Gateway, forwarder: Forwarder) -> Non
         try:
             async with asyncio.timeout(QUERY_SECONDS):
                 await gateway_store.beat(process.engine, gateway.number, sign)
+                await _tell_sightings(process, gateway)
         except UNAVAILABLE as error:
             log.debug("heartbeat: PostgreSQL is away: %s", error)
         await asyncio.sleep(BEAT_SECONDS)
+
+
+async def _tell_sightings(process: Process, gateway: Gateway) -> None:
+    """What the gateway saw goes to PostgreSQL; what does not get there is kept for the next beat."""
+    seen = gateway.sightings.drain()
+    try:
+        await register_store.add_sightings(process.engine, seen)
+    except BaseException:
+        gateway.sightings.put_back(seen)
+        raise
 
 
 def _new_ledger(process: Process) -> Ledger:

@@ -21,7 +21,19 @@ from rich.panel import Panel
 from rich.table import Table
 
 from pool import app as application
-from pool import cli_front, cli_miners, cli_reports, preflight
+from pool import (
+    cli_centres,
+    cli_compliance,
+    cli_devices,
+    cli_front,
+    cli_licences,
+    cli_miners,
+    cli_people,
+    cli_pool,
+    cli_register,
+    cli_reports,
+    preflight,
+)
 from pool.cli_options import ConfigOption, complain, console
 from pool.config import ConfigError, Listen, Settings, load
 from pool.preflight import ALL_ROLES, Addresses, Role
@@ -35,6 +47,13 @@ cli = typer.Typer(
     help="The server of an accredited digital mining pool.",
 )
 cli.add_typer(cli_miners.cli, name="miners")
+cli.add_typer(cli_licences.cli, name="licences")
+cli.add_typer(cli_devices.cli, name="devices")
+cli.add_typer(cli_centres.cli, name="centres")
+cli.add_typer(cli_pool.cli, name="pool")
+cli.add_typer(cli_people.cli, name="people")
+cli.add_typer(cli_register.cli, name="register")
+cli.add_typer(cli_compliance.cli, name="compliance")
 cli.add_typer(cli_reports.cli, name="reports")
 cli.add_typer(cli_front.cli, name="front")
 

@@ -20,8 +20,7 @@ from pool import reports
 from pool.cli_options import ConfigOption, complain, console
 from pool.config import ConfigError, Settings, load
 from pool.reports import Listed, ReportError
-from pool.resources import RULES_FILE, command_database, key_file, publisher, signing_key
-from register.rules import load_rules
+from pool.resources import command_database, key_file, publisher, rules_of, signing_key
 from reporting.daily import DoesNotReconcile
 from reporting.verify import read_report
 from reporting.verify import verify as verify_report
@@ -55,7 +54,7 @@ def build(
             return await reports.build_report(
                 engine,
                 date.date(),
-                publisher(settings, load_rules(RULES_FILE)),
+                publisher(settings, rules_of(settings)),
                 time.time_ns() // 1000,
                 unfinished=unfinished,
                 reason=reason,

@@ -41,6 +41,8 @@ from stratum.vardiff import DifficultyPolicy
 
 Chain = Literal["main", "testnet4", "signet", "regtest"]
 ENVIRONMENT_PREFIX = "DMPOOL_"
+RULES_FILE = Path(__file__).resolve().parent.parent / "configs" / "rules.toml"
+"""The rules that come with the program."""
 VERSION_BITS_OF_MINERS = 0x1FFFFFE0
 """The bits of a block's version that consensus leaves to miners (BIP323)."""
 SECRET_KEYS = ("url", "password")
@@ -89,8 +91,6 @@ class PoolSection(_Section):
     bin: str
     chain: Chain
     address: str
-    accreditation: str = ""
-    """Number of the accreditation (O-20)."""
     commission_bps: int = Field(default=100, ge=0, le=10_000)
     pplns_window: int = Field(default=2, ge=1, le=1000)
     """The PPLNS window as a multiple of the network difficulty of the found block."""
@@ -289,6 +289,15 @@ class DatabaseSection(_Section):
         return value
 
 
+class ComplianceSection(_Section):
+    """How the register of licensed miners is kept."""
+
+    four_eyes: frozenset[Literal["payout_address", "licence_status"]] | None = None
+    """Changes that a second compliance officer must approve; none given: both in production."""
+    token_file: Path | None = None
+    """Holds the token of the person whom a command of this machine acts for."""
+
+
 class WebSection(_Section):
     """The status page."""
 
@@ -311,14 +320,22 @@ class Settings(BaseSettings):
     )
 
     data_dir: Annotated[Path, Field()]
+    rules_file: Path = RULES_FILE
+    """The rules of law as dated data."""
     pool: PoolSection
     nodes: tuple[NodeSection, ...] = ()
     stratum: StratumSection = StratumSection()
     database: DatabaseSection = DatabaseSection()
+    compliance: ComplianceSection = ComplianceSection()
     web: WebSection = WebSection()
     metrics: MetricsSection = MetricsSection()
     demo_miners: int = Field(default=0, ge=0, le=32, exclude=True)
     """Simulated miners that `dmpool run` without a configuration brings along."""
+
+    @property
+    def production(self) -> bool:
+        """Whether real money is mined: what the law asks of the pool itself is then enforced (O-20, O-22)."""
+        return self.pool.chain == "main"
 
     @model_validator(mode="after")
     def _whole(self) -> Settings:
@@ -354,7 +371,6 @@ DEMO: dict[str, Any] = {
         "bin": "230440000105",
         "chain": "regtest",
         "address": "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080",
-        "accreditation": "DEMO",
     },
     "stratum": {"start_difficulty": 2**-17, "min_difficulty": 2**-18, "shares_per_minute": 150},
     "demo_miners": 3,

@@ -1,9 +1,9 @@
 """The database: tables, the engine from a URL, and the schema brought up to date.
 
-PostgreSQL holds what the pool knows for good: the register, batches and the slices cut from them, blocks and
-their frozen splits, the journal, the reports. The tables here are SQLAlchemy Core and describe what
-`migrations/` builds; a test keeps them equal. Triggers live in the migrations alone: they refuse what no
-client may do (an unbalanced entry, a split that is not the reward, a changed past).
+PostgreSQL holds what the pool knows for good: the register as a log of events, batches and the slices cut
+from them, blocks and their frozen splits, the journal, the reports. The tables here are SQLAlchemy Core and
+describe what `migrations/` builds; a test keeps them equal. Triggers live in the migrations alone: they refuse
+what no client may do (an unbalanced entry, a split that is not the reward, a changed past).
 
 Work is numeric(78,0), wide enough for 2**256, and an `int` on both sides; satoshis are bigint. Instants are
 unix microseconds where a rule depends on them, and timestamptz where they only tell when a row was written.
@@ -102,37 +102,45 @@ def _counter(name: str) -> sa.Column[int]:
 miner = sa.Table(
     "miner",
     metadata,
-    _id(sa.Integer),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("name", sa.Text, nullable=False, unique=True),
-    _required("title", sa.Text),
-    _required("bin", sa.Text),
+)
+register_event = sa.Table(
+    "register_event",
+    metadata,
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    _required("at_us", sa.BigInteger),
+    _required("actor", sa.Text),
+    _required("role", sa.Text),
+    _required("reason", sa.Text),
     _required("kind", sa.Text),
-    _written("created_at"),
-    sa.CheckConstraint("bin ~ '^[0-9]{12}$'", name="bin"),
+    _required("key", sa.Text),
+    _required("action", sa.Text),
+    # Text and not jsonb: the hash is over these very bytes.
+    _required("body", sa.Text),
+    # Unique, so that the chain cannot fork.
+    sa.Column("previous", sa.Text, sa.ForeignKey("register_event.sha256"), unique=True),
+    sa.Column("sha256", sa.Text, nullable=False, unique=True),
+    sa.CheckConstraint("seq >= 1", name="seq"),
+    sa.CheckConstraint("(seq = 1) = (previous IS NULL)", name="chain"),
+    sa.Index("register_event_kind_key_seq_idx", "kind", "key", "seq"),
 )
-licence = sa.Table(
-    "licence",
+sighting = sa.Table(
+    "sighting",
     metadata,
-    _id(sa.Integer),
-    _required("miner_id", sa.Integer, sa.ForeignKey("miner.id")),
-    _required("number", sa.Text),
-    _required("subtype", sa.SmallInteger),
-    _required("valid_from", sa.Date),
-    _required("valid_to", sa.Date),
-    _written("entered_at"),
-    sa.CheckConstraint("subtype IN (1, 2)", name="subtype"),
-    sa.CheckConstraint("valid_from <= valid_to", name="valid"),
-    sa.Index("licence_miner_id_id_idx", "miner_id", "id"),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("miner_id", sa.Integer, sa.ForeignKey("miner.id"), primary_key=True, autoincrement=False),
+    sa.Column("worker", sa.Text, primary_key=True),
+    _required("first_us", sa.BigInteger),
+    _required("last_us", sa.BigInteger),
+    _required("count", sa.BigInteger),
+    _required("detail", sa.Text),
+    # Whether it has become an event of the log.
+    sa.Column("recorded", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.CheckConstraint("count >= 1", name="count"),
 )
-payout_address = sa.Table(
-    "payout_address",
-    metadata,
-    _id(sa.Integer),
-    _required("miner_id", sa.Integer, sa.ForeignKey("miner.id")),
-    _required("address", sa.Text),
-    _written("entered_at"),
-    sa.Index("payout_address_miner_id_id_idx", "miner_id", "id"),
-)
+sa.Index("sighting_unrecorded_idx", sighting.c.first_us, postgresql_where=sa.not_(sighting.c.recorded))
 
 # From the gateways
 
@@ -185,6 +193,8 @@ slice_ = sa.Table(
     sa.CheckConstraint("work >= 1", name="work"),
     sa.CheckConstraint("shares >= 1", name="shares"),
     sa.Index("slice_day_miner_id_idx", "day", "miner_id"),
+    # Slices come nearly in the order of time, so this index is tiny.
+    sa.Index("slice_last_us_idx", "last_us", postgresql_using="brin"),
 )
 reject = sa.Table(
     "reject",

@@ -1,9 +1,10 @@
 """The gateway role: jobs, Stratum, share checks, block submission, spool.
 
 Here the share path meets the disk: `ShareRecorder` is what the sessions record to. A share is counted, put
-into the spool and answered when it is durable (I1). A block goes to the nodes before its share is looked at
-further (I9). PostgreSQL is needed once in a gateway's life, for its number; after that a gateway starts and
-works without it.
+into the spool and answered when it is durable (I1); one in quarantine is put there as a reject, so that it is
+counted and never paid (O-07). A block goes to the nodes before its share is looked at further (I9).
+PostgreSQL is needed once in a gateway's life, for its number; after that a gateway starts and works without
+it. The register is in memory; who keeps it up to date says `register_changed`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,9 +28,12 @@ from pool.metrics import Metrics
 from pool.node import Node
 from pool.preflight import require_certificate
 from pool.records import Found, Reject, Share
+from pool.sightings import Sightings
 from pool.spool import Spool
 from pool.work import Work
 from register.gate import Gate
+from register.register import Register
+from register.rules import Rules
 from stratum.difficulty import Difficulty
 from stratum.extranonce import ExtranonceSource
 from stratum.interfaces import Closed, Refused, Submitter, Worker
@@ -43,8 +47,8 @@ log = logging.getLogger(__name__)
 FULL = "the spool is full: its disk refuses commits"
 SETTLE_SECONDS = 2.0
 """At a stop, how long the last shares may take to reach the disk before the connections end."""
-
-
+QUARANTINE = "quarantine"
+"""The reason of a share that was answered `true` and is not credited (O-07)."""
 REMIND_SECONDS = 86_400.0
 """How often miners at work are shown what their accounts should know."""
 STRANGERS_PER_SECOND = 5.0
@@ -55,11 +59,14 @@ STRANGERS_BURST = 500
 class ShareRecorder:
     """The sessions' recorder: counts, spools, and hands blocks over."""
 
-    def __init__(self, spool: Spool, found_blocks: FoundBlocks, metrics: Metrics) -> None:
+    def __init__(
+        self, spool: Spool, found_blocks: FoundBlocks, metrics: Metrics, sightings: Sightings
+    ) -> None:
         self._spool = spool
         self._found_blocks = found_blocks
         self._counts = metrics.gateway
         self._blocks_found = metrics.blocks_found
+        self._sightings = sightings
         self._strangers = TokenBucket(STRANGERS_PER_SECOND, STRANGERS_BURST)
         self._solved: Found | None = None
         """The block of the share that is being judged right now."""
@@ -113,6 +120,12 @@ class ShareRecorder:
         answer: bytes,
     ) -> None:
         """Spool a share; its answer leaves when it is durable (I1)."""
+        if not worker.credited:
+            self._quarantine(session, worker, job, share_difficulty, header, now_us, answer)
+            return
+        unit = worker.unit
+        if unit is not None and unit.connection != worker.connection:
+            self._sightings.moved(unit, worker, now_us)
         self._counts.accepted[session.device.name] += 1
         self._counts.work += share_difficulty.work
         self._spool.append(
@@ -123,6 +136,26 @@ class ShareRecorder:
         if self._solved is not None:
             solved_by_this = native.sha256d(header)[::-1].hex() == self._solved.block_hash
             self._record_block(credited=solved_by_this)
+
+    def _quarantine(
+        self,
+        session: Submitter,
+        worker: Worker,
+        job: Job,
+        share_difficulty: Difficulty,
+        header: bytes,
+        now_us: int,
+        answer: bytes,
+    ) -> None:
+        """As durable as any other before it is answered; the ledger counts it, and pays nothing for it."""
+        self._counts.rejected[QUARANTINE, session.device.name] += 1
+        target = share_difficulty.target_bytes
+        self._spool.append(
+            Reject(now_us, worker.miner_id, worker.name, QUARANTINE, job.number, target, header),
+            session,
+            answer,
+        )
+        self._record_block(credited=False)
 
     def rejected(self, session: Submitter, refused: Refused) -> None:
         """Count a refused share, and keep what decides a dispute about it while there is room.
@@ -180,22 +213,28 @@ class Gateway:
         nodes: Sequence[Node],
         spool: Spool,
         number: int,
-        gate: Gate,
+        register: Register,
+        rules: Rules,
         metrics: Metrics,
     ) -> None:
-        """Raises ConfigError when the TLS certificate cannot be used."""
+        """`register` is kept up to date by the caller. Raises ConfigError for an unusable TLS certificate."""
         self.settings = settings
         self.metrics = metrics
         self.spool = spool
         self.number = number
-        self.gatekeeper = RegisterGatekeeper(gate, metrics.gateway.refused_authorisations)
+        self.register = register
+        self.gate = Gate(register, rules)
+        self.sightings = Sightings(register, rules)
+        self.gatekeeper = RegisterGatekeeper(
+            self.gate, metrics.gateway.refused_authorisations, self.sightings, rules
+        )
         self.found_blocks = FoundBlocks(
             Path(settings.data_dir) / "blocks",
             nodes,
             lambda node, verdict: metrics.block_verdicts.labels(node, verdict).inc(),
             lambda place: metrics.block_checks.labels(place).inc(),
         )
-        self.recorder = ShareRecorder(spool, self.found_blocks, metrics)
+        self.recorder = ShareRecorder(spool, self.found_blocks, metrics, self.sightings)
         # Job numbers go on from the clock, so that no job of this run repeats one of an earlier run.
         self.book = JobBook(int(time.time()) & 0xFFFFFFFF, int(settings.stratum.version_mask, 16))
         self.server = Server(
@@ -221,6 +260,16 @@ class Gateway:
         self.control = Control(self.server, Path(settings.data_dir), settings.stratum.public_host)
         metrics.on_scrape(self._read_gauges)
         metrics.registry.register(FrontCollector(self.server, self._certificate))
+
+    def register_changed(self, changed: Iterable[tuple[str, int]]) -> None:
+        """Records have new versions: the kind of each, and the miner of a licence, else 0.
+
+        Every share is judged by the new register from now on; connections on which nobody may work any more
+        end within a minute (O-09).
+        """
+        for kind, miner_id in changed:
+            self.gate.forget(kind, miner_id)
+        self.gatekeeper.changed()
 
     async def run(self) -> None:
         """Serve until cancelled; then end the connections and make durable what was accepted."""

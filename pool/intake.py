@@ -15,7 +15,7 @@ import datetime as dt
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,6 +63,14 @@ class Sorted:
     slices: list[Slice]
     rejects: Counter[store.RejectKey]
     founds: list[FoundAt]
+
+
+class Taken(NamedTuple):
+    """A batch that the ledger has taken: its position, its gateway, the slices cut from it."""
+
+    position: int
+    gateway_number: int
+    slices: Sequence[Slice]
 
 
 def work_of(target: bytes) -> int:
@@ -120,8 +128,8 @@ def _solves(share: Share, found: Found) -> bool:
 
 async def take_batch(
     connection: AsyncConnection, settings: LedgerSettings, day_of: DayOf, now_us: int
-) -> bool:
-    """Take the next batch into the ledger, in one transaction; False when there is none.
+) -> Taken | None:
+    """Take the next batch into the ledger, in one transaction; None when there is none.
 
     `now_us` is the ledger's clock: no block is found after the ledger has heard of it. Raises LedgerError for
     a batch that cannot be read or cannot be true.
@@ -131,9 +139,9 @@ async def take_batch(
         async with connection.begin():
             waiting = await store.next_batch(connection)
             if waiting is None:
-                return False
+                return None
             kept = sort_records(decode_batch(waiting.payload), day_of)
-            await _keep(connection, waiting.id, kept, settings, day_of, now_us)
+            position = await _keep(connection, waiting.id, kept, settings, day_of, now_us)
     except (ValueError, sa.exc.DBAPIError) as error:
         if waiting is None or (isinstance(error, sa.exc.DBAPIError) and not refused(error)):
             raise
@@ -142,7 +150,7 @@ async def take_batch(
             f"{waiting.first_seq} to {waiting.last_seq}): {str(error).splitlines()[0]}. Nothing of it is "
             f"booked. Restore the batch from a backup, or have it looked at; it must not be skipped"
         ) from error
-    return True
+    return Taken(position, waiting.gateway_number, kept.slices)
 
 
 async def _keep(
@@ -152,7 +160,7 @@ async def _keep(
     settings: LedgerSettings,
     day_of: DayOf,
     now_us: int,
-) -> None:
+) -> int:
     position, last_slice = await store.place_batch(connection, batch_id)
     await store.insert_slices(connection, position, last_slice + 1, kept.slices)
     await store.insert_rejects(connection, position, kept.rejects)
@@ -161,6 +169,7 @@ async def _keep(
             log.info("block %s at %d was told again; it is in the ledger", found.block_hash, found.height)
             continue
         await _keep_block(connection, _by_now(found, now_us), last_slice + slices_before, settings, day_of)
+    return position
 
 
 def _by_now(found: Found, now_us: int) -> Found:

@@ -24,7 +24,7 @@ from pool import block_watch
 from pool import ledger_store as store
 from pool.block_watch import BlockWatch, Sighting
 from pool.database import LEDGER_LOCK, UNAVAILABLE, reason_of, refused
-from pool.intake import LedgerError, LedgerSettings, take_batch
+from pool.intake import LedgerError, LedgerSettings, Taken, take_batch
 from pool.ledger_store import Watched
 from pool.node import Node
 from register.rules import Rules
@@ -54,7 +54,9 @@ class Ledger:
         rules: Rules,
         settings: LedgerSettings,
         now_us: Callable[[], int] = unix_microseconds,
+        taken: Callable[[Taken], object] = lambda taken: None,
     ) -> None:
+        """`taken` is called after each batch that was committed; it must neither wait nor raise."""
         self.active = False
         self.outage = False
         self.last_ok_at: float | None = None
@@ -63,6 +65,7 @@ class Ledger:
         self._rules = rules
         self._settings = settings
         self._now_us = now_us
+        self._taken = taken
         self._standing_by = False
         self._looking: asyncio.Task[Sighting | None] | None = None
         self._looked_at: list[Watched] = []
@@ -107,9 +110,11 @@ class Ledger:
         """Take some batches and look after the blocks; whether more batches may be waiting."""
         busy = True
         for _ in range(BATCHES_PER_TICK):
-            busy = await take_batch(connection, self._settings, self._rules.day_of, self._now_us())
-            if not busy:
+            taken = await take_batch(connection, self._settings, self._rules.day_of, self._now_us())
+            busy = taken is not None
+            if taken is None:
                 break
+            self._taken(taken)
         await self._follow_blocks(connection)
         self.last_ok_at = time.time()
         return busy

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from pool.config import ConfigError, Listen, Settings
 from pool.node import Node, NodeError, NodeWrongChain
+from register.register import Register
+from register.rules import Rules
 from stratum.tls import BadCertificate, TlsCertificate
 
 log = logging.getLogger(__name__)
@@ -130,6 +132,17 @@ async def refuse_wrong_chain(nodes: Sequence[Node]) -> None:
             raise ConfigError(f"nodes.{number}.url: {error}") from error
         except NodeError as error:
             log.error("%s; waiting for it", error)
+
+
+def refuse_unaccredited(settings: Settings, rules: Rules, register: Register, now_us: int) -> None:
+    """In production a pool without an accreditation in force takes no work (O-20, O-21)."""
+    day = rules.day_of(now_us)
+    if not settings.production or any(one.covers(day) for one in register.accreditations.values()):
+        return
+    raise ConfigError(
+        f"register: the pool has no accreditation in force on {day}, and pool.chain is "
+        f'"{settings.pool.chain}"; enter it with `dmpool pool accredit` (O-20)'
+    )
 
 
 def in_use(data_dir: Path, besides: frozenset[Role] = frozenset()) -> bool:

@@ -1,173 +1,284 @@
-"""The register of licensed miners in PostgreSQL, and the snapshot of it that gateways work by.
+"""The register in PostgreSQL: its log of events, read as it stands or stood, and written under one lock.
 
-Nothing is overwritten: a new licence or payout address is a new row, and the newest counts. What may be
-written is decided by `register`; only what needs the other miners (a name taken) is decided here.
+What may be written is decided by `register.clerk`; here it is stored all together or not at all. Everybody
+who writes waits for the register's lock, so that events become visible in the order of their numbers and a
+follower that asks for what comes after one misses none.
 
-A gateway asks for the `stamp` every other second, a query of a few index look-ups, and fetches the snapshot
-when the stamp has changed. It keeps the snapshot on its own disk, so that it starts with PostgreSQL away.
+Sightings are counted in a table of their own by whoever sees them; the ledger makes one event of each.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Final
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, NamedTuple
 
-import msgspec
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from pool.database import REGISTER_LOCK, licence, miner, payout_address
-from register.address import Chain, script_for
-from register.gate import Gate
-from register.licence import Licence
-from register.miner import Miner, MinerError
-from register.rules import Rules
+from pool.database import REGISTER_LOCK, miner, register_event, sighting
+from register.clerk import Clerk, Terms
+from register.event import FIRST, Event, verify
+from register.person import Actor, Role
+from register.records import KINDS, decode
+from register.register import Register
+from register.sighting import Seen, Sighting, SightingKind
 
-_LARGEST_ID: Final = 2**31 - 1
-
-
-class Snapshot(msgspec.Struct, frozen=True):
-    """The register as it stood at one moment."""
-
-    stamp: str
-    """Differs whenever the register does."""
-    miners: tuple[Miner, ...]
-    """By id."""
-
-    def gate(self, rules: Rules) -> Gate:
-        """Who may mine by this snapshot."""
-        return Gate({one.name: one for one in self.miners}, rules)
-
-    def to_bytes(self) -> bytes:
-        """For a gateway's own disk."""
-        return msgspec.msgpack.encode(self)
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Snapshot:
-        """What `to_bytes` made; raises ValueError when it is something else."""
-        return msgspec.msgpack.decode(data, type=cls)
+STANDING_KINDS: Final = tuple(kind for kind in KINDS if kind != "sighting")
+"""Sightings only grow in number; who wants them asks for days of them."""
+_COLUMNS: Final = tuple(column.name for column in register_event.columns)
+_CHUNK: Final = 5000
+LEDGER: Final = Actor("ledger", Role.SYSTEM)
+"""Who makes events of sightings."""
 
 
-async def add_miner(
-    engine: AsyncEngine,
-    rules: Rules,
-    chain: Chain,
-    *,
-    name: str,
-    title: str,
-    bin_number: str,
-    licence_held: Licence,
-    address: str,
-) -> Miner:
-    """Enter a miner; raises MinerError, LicenceError or InvalidAddress (each a ValueError)."""
-    # Looked at before anything is written; the id is the database's to give.
-    proposed = Miner(_LARGEST_ID, name, title, bin_number, licence_held, address)
-    licence_held.check_term(rules)
-    script_for(address, chain)
-    async with engine.begin() as connection:
-        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(REGISTER_LOCK)))
-        if await connection.scalar(sa.select(miner.c.id).where(miner.c.name == name)) is not None:
-            raise MinerError(f"miner {name}: an account of that name exists; choose another name")
-        miner_id = await connection.scalar(
-            sa.insert(miner)
-            .values(name=name, title=title, bin=bin_number, kind=proposed.kind.value)
-            .returning(miner.c.id)
-        )
-        assert miner_id is not None  # noqa: S101 - for the type checker: RETURNING gives it
-        await connection.execute(
-            sa.insert(licence).values(
-                miner_id=miner_id,
-                number=licence_held.number,
-                subtype=licence_held.subtype,
-                valid_from=licence_held.valid_from,
-                valid_to=licence_held.valid_to,
-            )
-        )
-        await connection.execute(sa.insert(payout_address).values(miner_id=miner_id, address=address))
-    return Miner(int(miner_id), name, title, bin_number, licence_held, address)
+def unix_microseconds() -> int:
+    """The clock of the register."""
+    return time.time_ns() // 1000
 
 
-async def list_miners(engine: AsyncEngine) -> list[Miner]:
-    """All miners, by id."""
-    async with engine.connect() as connection:
-        return await read_miners(connection)
+class Head(NamedTuple):
+    """The newest event of the log."""
+
+    seq: int
+    sha256: str
+    at_us: int
 
 
-async def show_miner(engine: AsyncEngine, name: str) -> Miner:
-    """The miner with an account name; raises MinerError when there is none."""
-    async with engine.connect() as connection:
-        found = await read_miners(connection, miner.c.name == name)
-    if not found:
-        raise MinerError(f"miner {name[:40]!r}: no such account; `dmpool miners list` shows all of them")
-    return found[0]
+# Reading
 
 
-async def stamp(engine: AsyncEngine) -> str:
-    """Changes whenever the register does; cheap."""
-    async with engine.connect() as connection:
-        return await _stamp(connection)
+async def load(
+    connection: AsyncConnection, kinds: Sequence[str] = STANDING_KINDS, before_us: int | None = None
+) -> Register:
+    """The register of some kinds of record, now or as it stood just before an instant.
+
+    The caller's transaction must see one moment (REPEATABLE READ), or hold the lock.
+    """
+    register = Register()
+    newest = await head(connection, before_us)
+    register.seq, register.sha256, register.at_us = newest
+    versions = (
+        sa.select(register_event.c.kind, register_event.c.key, register_event.c.body)
+        .ext(distinct_on(register_event.c.kind, register_event.c.key))
+        .where(register_event.c.kind.in_(kinds), register_event.c.seq <= newest.seq)
+        .order_by(register_event.c.kind, register_event.c.key, register_event.c.seq.desc())
+    )
+    for kind, key, body in await connection.execute(versions):
+        register.put(kind, key, decode(kind, body))
+    return register
 
 
-async def snapshot(engine: AsyncEngine) -> Snapshot:
-    """The whole register as it stands."""
+async def read(
+    engine: AsyncEngine, kinds: Sequence[str] = STANDING_KINDS, before_us: int | None = None
+) -> Register:
+    """The same, in a transaction of its own."""
     async with engine.connect() as connection:
         await connection.execution_options(isolation_level="REPEATABLE READ")
         async with connection.begin():
-            return Snapshot(await _stamp(connection), tuple(await read_miners(connection)))
+            return await load(connection, kinds, before_us)
 
 
-async def read_miners(
-    connection: AsyncConnection, *where: sa.ColumnElement[bool], as_of: dt.datetime | None = None
-) -> list[Miner]:
-    """Miners that meet `where` (over the table `miner`), by id, each with its newest licence and address.
+async def head(connection: AsyncConnection, before_us: int | None = None) -> Head:
+    """The newest event, or the newest before an instant; number 0 when there is none."""
+    newest = sa.select(register_event.c.seq, register_event.c.sha256, register_event.c.at_us)
+    if before_us is not None:
+        newest = newest.where(register_event.c.at_us < before_us)
+    row = (await connection.execute(newest.order_by(register_event.c.seq.desc()).limit(1))).one_or_none()
+    return Head(0, FIRST, 0) if row is None else Head(row.seq, row.sha256, row.at_us)
 
-    With `as_of`, the newest that had been entered before it, or the first if none had.
-    """
-    held = _newest(licence, as_of)
-    paid = _newest(payout_address, as_of)
-    rows = await connection.execute(
-        sa.select(
-            miner.c.id,
-            miner.c.name,
-            miner.c.title,
-            miner.c.bin,
-            held.c.number,
-            held.c.subtype,
-            held.c.valid_from,
-            held.c.valid_to,
-            paid.c.address,
-        )
-        .join_from(miner, held, sa.true())
-        .join(paid, sa.true())
-        .where(*where)
-        .order_by(miner.c.id)
+
+async def hash_at(connection: AsyncConnection, seq: int) -> str | None:
+    """The hash of an event; None when the log does not have it."""
+    if seq == 0:
+        return FIRST
+    found: str | None = await connection.scalar(
+        sa.select(register_event.c.sha256).where(register_event.c.seq == seq)
     )
-    return [
-        Miner(
-            row.id,
-            row.name,
-            row.title,
-            row.bin,
-            Licence(row.number, row.subtype, row.valid_from, row.valid_to),
-            row.address,
+    return found
+
+
+async def events(
+    engine: AsyncEngine, after: int = 0, limit: int = _CHUNK, kinds: Sequence[str] | None = None
+) -> list[Event]:
+    """Events behind number `after`, in order."""
+    async with engine.connect() as connection:
+        return await read_events(connection, after, limit, kinds)
+
+
+async def read_events(
+    connection: AsyncConnection, after: int, limit: int, kinds: Sequence[str] | None = None
+) -> list[Event]:
+    """The same within a transaction."""
+    wanted = sa.select(register_event).where(register_event.c.seq > after)
+    if kinds is not None:
+        wanted = wanted.where(register_event.c.kind.in_(kinds))
+    rows = await connection.execute(wanted.order_by(register_event.c.seq).limit(limit))
+    return [_event(row) for row in rows]
+
+
+async def history(engine: AsyncEngine, kind: str, key: str) -> list[Event]:
+    """All versions of one record, the oldest first."""
+    async with engine.connect() as connection:
+        rows = await connection.execute(
+            sa.select(register_event)
+            .where(register_event.c.kind == kind, register_event.c.key == key)
+            .order_by(register_event.c.seq)
         )
-        for row in rows
+        return [_event(row) for row in rows]
+
+
+async def verify_chain(engine: AsyncEngine, progress: Callable[[int], object] = lambda seq: None) -> Head:
+    """Read the whole log and check every hash; its newest event. Raises ChainError at the first that lies."""
+    async with engine.connect() as connection:
+        await connection.execution_options(isolation_level="REPEATABLE READ")
+        async with connection.begin():
+            last, at_us = (0, FIRST), 0
+            while chunk := await read_events(connection, last[0], _CHUNK):
+                last = verify(chunk, last)
+                at_us = chunk[-1].at_us
+                progress(last[0])
+            return Head(*last, at_us)
+
+
+def _event(row: Any) -> Event:
+    values = dict(row._mapping)
+    return Event(**values | {"previous": values["previous"] or FIRST})
+
+
+# Writing
+
+
+@asynccontextmanager
+async def writing(
+    engine: AsyncEngine,
+    terms: Terms,
+    actor: Actor,
+    reason: str,
+    kinds: Sequence[str] = STANDING_KINDS,
+    now_us: Callable[[], int] = unix_microseconds,
+) -> AsyncIterator[Clerk]:
+    """A clerk for one change; what it wrote is stored when the block ends without an exception.
+
+    `kinds` must hold all that the clerk's checks look at.
+    """
+    async with engine.begin() as connection:
+        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(REGISTER_LOCK)))
+        register = await load(connection, kinds)
+        clerk = Clerk(register, terms, actor, reason, now_us())
+        yield clerk
+        await append(connection, clerk.events)
+
+
+async def append(connection: AsyncConnection, new: Sequence[Event]) -> None:
+    """Store events; the caller holds the lock. By COPY: an import brings a hundred thousand."""
+    entered = [
+        {"id": int(event.key), "name": decode("miner", event.body).name}  # type: ignore[attr-defined]
+        for event in new
+        if event.kind == "miner" and event.action == "entered"
     ]
+    if entered:
+        await connection.execute(sa.insert(miner), entered)
+    if new:
+        raw = await connection.get_raw_connection()
+        await raw.driver_connection.copy_records_to_table(  # type: ignore[union-attr]
+            register_event.name, records=[_row(event) for event in new], columns=_COLUMNS
+        )
 
 
-def _newest(table: sa.Table, as_of: dt.datetime | None) -> Any:
-    order: list[Any] = [table.c.id.desc()]
-    if as_of is not None:
-        known = table.c.entered_at < as_of
-        order = [known.desc(), sa.case((known, -table.c.id), else_=table.c.id)]
-    rows = sa.select(table).where(table.c.miner_id == miner.c.id)
-    return rows.order_by(*order).limit(1).lateral(f"newest_{table.name}")
+def _row(event: Event) -> tuple[Any, ...]:
+    values = [getattr(event, name) for name in _COLUMNS]
+    if event.seq == 1:
+        values[_COLUMNS.index("previous")] = None
+    return tuple(values)
 
 
-async def _stamp(connection: AsyncConnection) -> str:
-    newest = [
-        sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0)).scalar_subquery()
-        for table in (miner, licence, payout_address)
-    ]
-    row = (await connection.execute(sa.select(*newest))).one()
-    return ".".join(str(number) for number in row)
+# Sightings
+
+
+async def add_sightings(engine: AsyncEngine, seen: Sequence[Seen]) -> None:
+    """Count what was seen; those of one day, kind, miner and worker add up."""
+    if not seen:
+        return
+    rows: dict[str, dict[str, Any]] = {}
+    for one in seen:
+        row = rows.setdefault(one.sighting.key, _sighting_row(one) | {"count": 0})
+        row["count"] += one.count
+        row["last_us"] = max(row["last_us"], one.last_us)
+    statement = insert(sighting)
+    statement = statement.on_conflict_do_update(
+        index_elements=list(sighting.primary_key),
+        set_={
+            "count": sighting.c.count + statement.excluded.count,
+            "last_us": sa.func.greatest(sighting.c.last_us, statement.excluded.last_us),
+        },
+    )
+    async with engine.begin() as connection:
+        # In one order, so that two who count at once do not wait for each other in a circle.
+        await connection.execute(statement, [rows[key] for key in sorted(rows)])
+
+
+def _sighting_row(one: Seen) -> dict[str, Any]:
+    seen = one.sighting
+    return {
+        "day": seen.day,
+        "kind": seen.kind.value,
+        "miner_id": seen.miner_id,
+        "worker": seen.worker,
+        "first_us": seen.first_us,
+        "last_us": one.last_us,
+        "count": one.count,
+        "detail": seen.detail,
+    }
+
+
+async def unrecorded_sightings(connection: AsyncConnection, limit: int) -> list[Sighting]:
+    """Those that have not become an event yet, the oldest first."""
+    rows = await connection.execute(
+        sa.select(sighting).where(sa.not_(sighting.c.recorded)).order_by(sighting.c.first_us).limit(limit)
+    )
+    return [_sighting(row) for row in rows]
+
+
+async def mark_recorded(connection: AsyncConnection, sightings: Iterable[Sighting]) -> None:
+    """They have become events."""
+    keys = [(one.day, one.kind.value, one.miner_id, one.worker) for one in sightings]
+    primary = sa.tuple_(sighting.c.day, sighting.c.kind, sighting.c.miner_id, sighting.c.worker)
+    for start in range(0, len(keys), 500):
+        await connection.execute(
+            sa.update(sighting).where(primary.in_(keys[start : start + 500])).values(recorded=True)
+        )
+
+
+async def record_sightings(engine: AsyncEngine, terms: Terms, limit: int = 1000) -> int:
+    """Make events of sightings that have none, each once; how many. Done by the ledger."""
+    async with engine.begin() as connection:
+        new = await unrecorded_sightings(connection, limit)
+        if not new:
+            return 0
+        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(REGISTER_LOCK)))
+        register = await load(connection, ())
+        clerk = Clerk(register, terms, LEDGER, "seen at work", unix_microseconds())
+        for one in new:
+            clerk.sight(one)
+        await append(connection, clerk.events)
+        await mark_recorded(connection, new)
+    return len(new)
+
+
+async def read_sightings(engine: AsyncEngine, first: dt.date, last: dt.date) -> list[Seen]:
+    """What was seen on some days, both included."""
+    async with engine.connect() as connection:
+        rows = await connection.execute(
+            sa.select(sighting)
+            .where(sighting.c.day.between(first, last))
+            .order_by(sighting.c.day, sighting.c.kind, sighting.c.miner_id, sighting.c.worker)
+        )
+        return [Seen(_sighting(row), row.last_us, row._mapping["count"]) for row in rows]
+
+
+def _sighting(row: Any) -> Sighting:
+    return Sighting(SightingKind(row.kind), row.day, row.miner_id, row.worker, row.first_us, row.detail)

@@ -18,22 +18,24 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from payouts import journal
 from payouts.block_state import State
 from payouts.pplns import Split, Window
+from pool import register_store
 from pool.database import (
     batch,
     block,
     block_event,
     journal_entry,
     journal_posting,
-    miner,
     reject,
     slice_,
     split,
 )
 from pool.intake import work_of
-from pool.register_store import read_miners
+from register.register import Standing
 from register.rules import Rules
 from reporting.daily import BlockEvent, BlockFacts, MinerFacts
 
+_KINDS = ("miner", "licence", "address")
+"""What a report tells of the register."""
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -53,7 +55,7 @@ async def gather(connection: AsyncConnection, day: dt.date, rules: Rules) -> Fac
     start_us, end_us = rules.day_bounds(day)
     closing = await _balances(connection, journal_entry.c.day <= day)
     return Facts(
-        miners=await _miners(connection, day, instant(end_us), closing),
+        miners=await _miners(connection, day, end_us, rules, closing),
         blocks=await _blocks(connection, start_us, end_us),
         opening=await _balances(connection, journal_entry.c.day < day),
         entries=await _entries(connection, day),
@@ -78,7 +80,7 @@ def microseconds(at: dt.datetime) -> int:
 
 
 async def _miners(
-    connection: AsyncConnection, day: dt.date, end: dt.datetime, closing: dict[str, int]
+    connection: AsyncConnection, day: dt.date, end_us: int, rules: Rules, closing: dict[str, int]
 ) -> list[MinerFacts]:
     accepted = {
         row.miner_id: row
@@ -100,16 +102,29 @@ async def _miners(
     ):
         rejected[row.miner_id][row.reason] = int(row.shares)
     owed = {int(account.split(":")[1]) for account in closing if account.startswith("miner:")}
-    told = sa.or_(miner.c.created_at < end, miner.c.id.in_([*accepted, *rejected, *owed]))
+    standings = await _standings(connection, {*accepted, *rejected, *owed}, end_us, rules)
     return [
         MinerFacts(
-            miner=one,
-            accepted=int(accepted[one.id].shares) if one.id in accepted else 0,
-            rejected=rejected.get(one.id, {}),
-            work=int(accepted[one.id].work) if one.id in accepted else 0,
+            standing=standing,
+            accepted=int(accepted[id_].shares) if id_ in accepted else 0,
+            rejected=rejected.get(id_, {}),
+            work=int(accepted[id_].work) if id_ in accepted else 0,
         )
-        for one in await read_miners(connection, told, as_of=end)
+        for id_, standing in standings.items()
     ]
+
+
+async def _standings(
+    connection: AsyncConnection, told: set[int], end_us: int, rules: Rules
+) -> dict[int, Standing]:
+    """All miners of the register as it stood when the day ended, and any others that must be told of."""
+    then = await register_store.load(connection, _KINDS, end_us)
+    miners = dict(then.miners)
+    if told - miners.keys():  # entered later than a clock says they worked
+        now = await register_store.load(connection, _KINDS)
+        miners |= {id_: one for id_, one in now.miners.items() if id_ in told and id_ not in miners}
+        then = now
+    return {id_: then.standing(one, end_us - 1, rules) for id_, one in sorted(miners.items())}
 
 
 async def _blocks(connection: AsyncConnection, start_us: int, end_us: int) -> list[BlockFacts]:

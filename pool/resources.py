@@ -20,14 +20,15 @@ from pool.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from pool.node import Node
 from pool.preflight import ALL_ROLES, Role, in_use, make_directory
 from pool.reports import Publisher
-from register.rules import Rules
+from register.clerk import Terms
+from register.proposal import FOUR_EYES
+from register.rules import Rules, RulesError, load_rules
 from reporting.daily import PoolFacts
 from reporting.signing import KeyFileError, SigningKey, load_or_create
 from stratum.difficulty import difficulty
 
 log = logging.getLogger(__name__)
 
-RULES_FILE = Path(__file__).resolve().parent.parent / "configs" / "rules.toml"
 SHARES_PER_EMBEDDED_BLOCK = 30
 RETRY_SECONDS = 1.0
 DISPOSE_SECONDS = 3.0
@@ -116,6 +117,26 @@ def _engine(url: str) -> AsyncEngine:
         return create_engine(url)
     except DatabaseError as error:
         raise ConfigError(f"database.url: {error}") from None
+
+
+def rules_of(settings: Settings) -> Rules:
+    """The rules of law that the configuration names."""
+    try:
+        return load_rules(settings.rules_file)
+    except RulesError as error:
+        raise ConfigError(f"rules_file: {error}") from None
+    except OSError as error:
+        raise ConfigError(
+            f"rules_file: {settings.rules_file}: {error.strerror}; give the path of a rules file"
+        ) from None
+
+
+def terms_of(settings: Settings, rules: Rules) -> Terms:
+    """By what the register of this pool is kept."""
+    wanted = settings.compliance.four_eyes
+    if wanted is None:
+        wanted = frozenset(FOUR_EYES) if settings.production else frozenset()
+    return Terms(rules, settings.pool.chain, settings.production, frozenset[str](wanted))
 
 
 def key_file(settings: Settings) -> Path:

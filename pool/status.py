@@ -13,18 +13,20 @@ import asyncio
 import datetime as dt
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from payouts.block_state import State
 from payouts.journal import direction, miner_immature, miner_payable
+from pool import register_store
 from pool.config import Settings
 from pool.database import block, gateway, journal_posting, miner, report
 from pool.reading import READ_SECONDS, DatabaseAway, reading
 from pool.recent_work import RecentWork
-from pool.register_store import read_miners
+from register.licence import COVERING
+from register.register import Register
 from register.rules import Rules
 
 KEEP_SECONDS = 1.0
@@ -37,6 +39,7 @@ REPORTS_SHOWN = 30
 ALIVE_US = 15_000_000
 """A gateway gives a sign of life every other second."""
 _HOUR_US = 3_600_000_000
+_KINDS = ("miner", "licence", "accreditation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,10 @@ class MinerView:
 
     account: str
     title: str
-    licence_number: str
-    licence_valid_to: dt.date
+    licence_number: str | None
+    """None where none was entered."""
+    licence_valid_to: dt.date | None
+    licence_status: str | None
     licence_in_force: bool
     hashrate_10m: str
     hashrate_1h: str
@@ -153,9 +158,7 @@ class StatusReader:
         self, engine: AsyncEngine, settings: Settings, rules: Rules, now_us: Callable[[], int]
     ) -> None:
         pool = settings.pool
-        self._pool = PoolView(
-            pool.name, pool.bin, pool.accreditation, pool.chain, pool.commission_bps, pool.pplns_window
-        )
+        self._pool = PoolView(pool.name, pool.bin, "", pool.chain, pool.commission_bps, pool.pplns_window)
         self._engine = engine
         self._rules = rules
         self._now_us = now_us
@@ -185,40 +188,42 @@ class StatusReader:
             await self._recent.advance(connection, now_us, self._rules.day_of(now_us - _HOUR_US))
             gateways = await _gateways(connection, now_us)
             balances = await _balances(connection)
+            register = await register_store.load(connection, _KINDS)
             heights = (one.job_height for one in gateways if one.alive and one.job_height is not None)
             return Status(
                 at=self._rules.local(now_us),
                 today=self._rules.day_of(now_us),
-                pool=self._pool,
+                pool=replace(
+                    self._pool, accreditation=accreditation_of(register, self._rules.day_of(now_us))
+                ),
                 hashrate_10m=str(self._recent.hashrates(now_us, 600).pool),
                 hashrate_1h=str(self._recent.hashrates(now_us, 3600).pool),
                 connections=sum(one.connections for one in gateways),
                 gateways=gateways,
-                miners_total=await connection.scalar(sa.select(sa.func.count()).select_from(miner)) or 0,
-                miners=await self._miners(connection, balances, now_us),
+                miners_total=len(register.miners),
+                miners=self._miners(register, balances, now_us),
                 blocks_by_state=await _blocks_by_state(connection),
                 blocks=await _blocks(connection, self._rules, max(heights, default=0) - 1),
                 money=money(balances),
                 reports=await read_reports(connection, self._rules, REPORTS_SHOWN),
             )
 
-    async def _miners(
-        self, connection: AsyncConnection, balances: Mapping[str, int], now_us: int
-    ) -> tuple[MinerView, ...]:
-        shown = sa.select(miner.c.id).order_by(miner.c.id).limit(MINERS_SHOWN)
+    def _miners(self, register: Register, balances: Mapping[str, int], now_us: int) -> tuple[MinerView, ...]:
         recent, today = self._recent, self._rules.day_of(now_us)
         ten_minutes = recent.hashrates(now_us, 600).by_miner
         hour = recent.hashrates(now_us, 3600).by_miner
         views: list[MinerView] = []
-        for one in await read_miners(connection, miner.c.id.in_(shown)):
-            start_us, end_us = one.licence.in_force(self._rules)
+        for _, one in sorted(register.miners.items())[:MINERS_SHOWN]:
+            licence = register.standing(one, now_us, self._rules).licence
+            status = licence.phase_at(now_us, self._rules).status if licence else None
             views.append(
                 MinerView(
                     account=one.name,
                     title=one.title,
-                    licence_number=one.licence.number,
-                    licence_valid_to=one.licence.valid_to,
-                    licence_in_force=start_us <= now_us < end_us,
+                    licence_number=licence.number if licence else None,
+                    licence_valid_to=licence.valid_to if licence else None,
+                    licence_status=str(status) if status else None,
+                    licence_in_force=status in COVERING,
                     hashrate_10m=str(ten_minutes.get(one.id, 0)),
                     hashrate_1h=str(hour.get(one.id, 0)),
                     shares_accepted=recent.accepted[today, one.id],
@@ -228,6 +233,12 @@ class StatusReader:
                 )
             )
         return tuple(views)
+
+
+def accreditation_of(register: Register, day: dt.date) -> str:
+    """Number of the pool's accreditation on a day; empty when it has none (O-20)."""
+    held = [one for one in register.accreditations.values() if one.covers(day)]
+    return max(held, key=lambda one: (one.issued_on, one.number)).number if held else ""
 
 
 def money(balances: Mapping[str, int]) -> MoneyView:

@@ -37,6 +37,12 @@ CHAINS: Final[dict[Chain, _Prefixes]] = {
 _LONGEST: Final = 90  # BIP173: no bech32 address is longer, and no base58 one comes near
 
 
+def one_spelling(address: str) -> str:
+    """The address as it is kept: bech32 means the same in capitals and in small letters."""
+    small = address.lower()
+    return small if small.startswith(tuple(f"{known.hrp}1" for known in CHAINS.values())) else address
+
+
 def script_for(address: str, chain: Chain) -> bytes:
     """The scriptPubKey that pays `address` on `chain`; raises InvalidAddress."""
     expected = CHAINS.get(chain)

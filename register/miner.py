@@ -1,63 +1,48 @@
-"""A licensed miner: the account under which work is credited, and the subject behind it.
+"""A digital miner: the subject behind an account (O-02, Q-16).
 
-A miner is a legal entity or an individual entrepreneur of Kazakhstan (O-02, Q-16) with a licence (O-03) and a
-payout address. The address is only looked at for its shape here: which chain it must be on is known
-to the pool, which asks `register.address`.
+A legal entity or an individual entrepreneur of Kazakhstan. What it may do is said by its licences, what it
+mines with by its hardware units, where it is paid by its registered addresses: records of their own.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
+import msgspec
+
+from register.fields import email_of, text_of
 from register.identity import InvalidIdentity, Kind, identify
-from register.licence import Licence
 
+Language = Literal["en", "ru", "kk"]
+LANGUAGES: Final = ("en", "ru", "kk")
+CONTACTS_LIMIT = 10
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
-_ADDRESS: Final = re.compile(r"[A-Za-z0-9]{14,90}")
+_PHONE: Final = re.compile(r"\+?[0-9 ()-]{5,30}")
 
 
 class MinerError(ValueError):
     """The miner cannot be as given. The message names the miner, the value and the remedy."""
 
 
-@dataclass(frozen=True, slots=True)
-class Miner:
+class Contact(msgspec.Struct, frozen=True, gc=False):
+    """A person to speak to; e-mail or phone, or both."""
+
+    name: str
+    email: str = ""
+    phone: str = ""
+
+
+class Miner(msgspec.Struct, frozen=True):
     """`name` is the account in the miner's firmware, `title` its legal name, `bin` its BIN or IIN."""
 
     id: int
     name: str
     title: str
     bin: str
-    licence: Licence
-    payout_address: str
-
-    def __post_init__(self) -> None:
-        if self.id < 1:
-            raise MinerError(f"miner {self.name[:40]!r}: id is {self.id}; ids begin at 1")
-        if not _NAME.fullmatch(self.name):
-            raise MinerError(
-                f"miner name {self.name[:40]!r}: use 1 to 32 of A-Z, a-z, 0-9, '_' and '-' "
-                f"(no dot: firmware sends account.worker)"
-            )
-        if (
-            not 1 <= len(self.title) <= 200
-            or not self.title.isprintable()
-            or self.title != self.title.strip()
-        ):
-            raise MinerError(
-                f"miner {self.name}: title {self.title[:210]!r} must be a legal name of 1 to 200 characters"
-            )
-        if self.kind is Kind.FOREIGN_LEGAL_ENTITY:
-            raise MinerError(
-                f"miner {self.name}: BIN {self.bin} is of a non-resident legal entity; only legal entities "
-                f"and individual entrepreneurs of Kazakhstan may mine (O-02)"
-            )
-        if not _ADDRESS.fullmatch(self.payout_address):
-            raise MinerError(
-                f"miner {self.name}: payout address {self.payout_address[:100]!r} is no bitcoin address"
-            )
+    language: Language = "en"
+    """Of what the miner is told."""
+    contacts: tuple[Contact, ...] = ()
 
     @property
     def kind(self) -> Kind:
@@ -66,3 +51,35 @@ class Miner:
             return identify(self.bin)
         except InvalidIdentity as error:
             raise MinerError(f"miner {self.name}: {error}") from error
+
+    def check(self) -> None:
+        """Raises MinerError when this cannot be a miner."""
+        if not _NAME.fullmatch(self.name):
+            raise MinerError(
+                f"miner name {self.name[:40]!r}: use 1 to 32 of A-Z, a-z, 0-9, '_' and '-' "
+                f"(no dot: firmware sends account.worker)"
+            )
+        where = f"miner {self.name}"
+        text_of(where, "title", self.title, MinerError)
+        if self.kind is Kind.FOREIGN_LEGAL_ENTITY:
+            raise MinerError(
+                f"{where}: BIN {self.bin} is of a non-resident legal entity; only legal entities "
+                f"and individual entrepreneurs of Kazakhstan may mine (O-02)"
+            )
+        if self.kind is Kind.LEGAL_ENTITY and self.bin[5] in "12":
+            raise MinerError(
+                f"{where}: BIN {self.bin} is of a branch or representation (its digit 6 is {self.bin[5]}), "
+                f"which is no legal entity; enter the legal entity itself (O-02)"
+            )
+        if self.language not in LANGUAGES:
+            raise MinerError(f"{where}: language {self.language!r} must be one of {', '.join(LANGUAGES)}")
+        if len(self.contacts) > CONTACTS_LIMIT:
+            raise MinerError(f"{where}: {len(self.contacts)} contacts; keep up to {CONTACTS_LIMIT}")
+        for contact in self.contacts:
+            text_of(where, "contact", contact.name, MinerError)
+            if contact.email:
+                email_of(where, contact.email, MinerError)
+            if contact.phone and not _PHONE.fullmatch(contact.phone):
+                raise MinerError(f"{where}: phone {contact.phone[:40]!r}: write it like +7 701 123 45 67")
+            if not contact.email and not contact.phone:
+                raise MinerError(f"{where}: contact {contact.name} needs an e-mail address or a phone number")

@@ -13,7 +13,6 @@ Instants are unix microseconds (UTC).
 from __future__ import annotations
 
 import datetime as dt
-import re
 import tomllib
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -21,21 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-Value = str | int | bool | list[str]
+from register.rules_schema import COMMON, OFFSET, SCHEMA, Value, whole_row
+
 Confidence = Literal["primary", "secondary", "assumed"]
 
-CONFIDENCES: Final = ("primary", "secondary", "assumed")
-SCHEMA: Final[Mapping[str, Mapping[str, type]]] = {
-    "timezone": {"offset": str},
-    "licence": {"term_years": int, "suspension_months_min": int, "suspension_months_max": int},
-    "mandatory_sale": {"min_share_bps": int, "base": str, "licensors": list},
-    "report_form_2023": {"form": str, "period": str, "deadline_day": int, "complete": bool},
-    "report_form_2026": {"form": str, "period": str, "deadline_day": int, "complete": bool},
-    "authorised_body": {"name": str},
-    "tax_authority": {"name": str},
-}
-_COMMON: Final[Mapping[str, type]] = {"effective_from": dt.date, "source": str, "confidence": str}
-_OFFSET: Final = re.compile(r"([+-])(0\d|1[0-4]):([0-5]\d)")
 _MICROSECONDS: Final = 1_000_000
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -60,6 +48,34 @@ class Row:
         if not isinstance(value, int):
             raise RulesError(f"rule {self.rule} {key} = {value!r} is no integer")
         return value
+
+    def truth(self, key: str) -> bool:
+        """The value `key` of a rule whose schema makes it true or false."""
+        value = self.values[key]
+        if not isinstance(value, bool):
+            raise RulesError(f"rule {self.rule} {key} = {value!r} is neither true nor false")
+        return value
+
+    def text(self, key: str) -> str:
+        """The value `key` of a rule whose schema makes it a text."""
+        value = self.values[key]
+        if not isinstance(value, str):
+            raise RulesError(f"rule {self.rule} {key} = {value!r} is no text")
+        return value
+
+    def texts(self, key: str) -> list[str]:
+        """The value `key` of a rule whose schema makes it a list of texts."""
+        value = self.values[key]
+        if not isinstance(value, list):
+            raise RulesError(f"rule {self.rule} {key} = {value!r} is no list")
+        return [str(item) for item in value]
+
+    def integers(self, key: str) -> list[int]:
+        """The value `key` of a rule whose schema makes it a list of integers."""
+        value = self.values[key]
+        if not isinstance(value, list) or not all(isinstance(item, int) for item in value):
+            raise RulesError(f"rule {self.rule} {key} = {value!r} is no list of integers")
+        return [int(item) for item in value]
 
 
 class Rules:
@@ -94,6 +110,12 @@ class Rules:
         rows = self._rows[rule]
         index = bisect_right(rows, day, key=lambda row: row.effective_from)
         return rows[index - 1] if index else None
+
+    def until(self, rule: str, day: dt.date) -> dt.date | None:
+        """The day from which the next row of `rule` after the one of `day` holds; None when there is none."""
+        rows = self._rows[rule]
+        index = bisect_right(rows, day, key=lambda row: row.effective_from)
+        return rows[index].effective_from if index < len(rows) else None
 
     def on(self, rule: str, day: dt.date) -> Row:
         """The row of `rule` in force on `day`; raises RulesError before its first."""
@@ -178,42 +200,24 @@ def _row(rule: str, number: int, table: object) -> Row:
     where = f"rule {rule}, row {number}"
     if not isinstance(table, dict):
         raise RulesError(f"{where}: must be a table under [[{rule}]]")
-    schema = {**_COMMON, **SCHEMA[rule]}
+    fields = {**COMMON, **SCHEMA[rule]}
     for key in table:
-        if key not in schema:
-            raise RulesError(f"{where}: key {key!r} is unknown; known are {', '.join(schema)}")
-    for key, wanted in schema.items():
+        if key not in fields:
+            raise RulesError(f"{where}: key {key!r} is unknown; known are {', '.join(fields)}")
+    for key, field in fields.items():
         if key not in table:
-            raise RulesError(f"{where}: {key} is missing; write {key} = <{wanted.__name__}>")
-        if type(table[key]) is not wanted:  # exact: True is an int, a date-time is a date
-            raise RulesError(f"{where}: {key} = {table[key]!r} must be of type {wanted.__name__}")
-    if table["confidence"] not in CONFIDENCES:
-        raise RulesError(
-            f"{where}: confidence = {table['confidence']!r} must be one of {', '.join(CONFIDENCES)}"
-        )
+            raise RulesError(f"{where}: {key} is missing; write {key} = {field.wanted}")
+        if not field.holds(table[key]):
+            raise RulesError(f"{where}: {key} = {table[key]!r} is wrong; it must be {field.wanted}")
     values = {key: table[key] for key in SCHEMA[rule]}
-    _check_values(where, values)
+    contradiction = whole_row(rule, values)
+    if contradiction is not None:
+        raise RulesError(f"{where}: {contradiction}")
     return Row(rule, table["effective_from"], values, table["source"], table["confidence"])
 
 
-def _check_values(where: str, values: Mapping[str, Value]) -> None:
-    for key, value in values.items():
-        bad = (
-            (key == "offset" and not _OFFSET.fullmatch(str(value)))
-            or (isinstance(value, int) and value < 0)
-            or (key == "min_share_bps" and isinstance(value, int) and value > 10_000)
-            or (key == "deadline_day" and isinstance(value, int) and not 1 <= value <= 28)
-            or (isinstance(value, list) and not all(isinstance(item, str) for item in value))
-        )
-        if bad:
-            raise RulesError(
-                f'{where}: {key} = {value!r} is out of range; an offset is like "+05:00", a share is 0 to '
-                f"10000 basis points, a deadline is day 1 to 28, a list holds texts"
-            )
-
-
 def _offset_seconds(row: Row) -> int:
-    match = _OFFSET.fullmatch(str(row.values["offset"]))
+    match = OFFSET.fullmatch(str(row.values["offset"]))
     if match is None:
         raise RulesError(f'rule timezone: offset = {row.values["offset"]!r}; write it like "+05:00"')
     sign, hours, minutes = match.groups()

@@ -23,7 +23,8 @@ from payouts.block_state import State
 from payouts.journal import EntryKind, Line
 from payouts.pplns import Split, Window, split
 from register.identity import Kind, identify
-from register.miner import Miner
+from register.licence import Licence
+from register.register import Standing
 from register.rules import Row, Rules
 from reporting.equalities import OWED, SCHEMA, reconcile
 
@@ -75,7 +76,7 @@ class Edition:
 class MinerFacts:
     """A miner's day: shares accepted and refused (by reason), and accepted work in hashes."""
 
-    miner: Miner
+    standing: Standing
     accepted: int
     rejected: Mapping[str, int]
     work: int
@@ -144,7 +145,7 @@ def build(facts: DayFacts) -> Json:
     elapsed = (min(facts.generated_at_us, end_us) - start_us) // 1_000_000
     lines, moved = _lines(facts), _moved(facts.entries)
     blocks = [_block(block, rules, end_us) for block in facts.blocks if _stepped(block, start_us, end_us)]
-    miners = [_miner(each, lines, moved, elapsed) for each in facts.miners]
+    miners = [_miner(each, lines, moved, rules, (start_us, end_us, elapsed)) for each in facts.miners]
     report: Json = {
         "schema": SCHEMA,
         "report_date": facts.day.isoformat(),
@@ -194,27 +195,43 @@ def _lines(facts: DayFacts) -> dict[str, Line]:
     return {account: line for account, line in lines.items() if line != _NOTHING}
 
 
-def _miner(facts: MinerFacts, lines: Lines, moved: Moved, elapsed: int) -> Json:
-    miner = facts.miner
+def _miner(facts: MinerFacts, lines: Lines, moved: Moved, rules: Rules, day: tuple[int, int, int]) -> Json:
+    start_us, end_us, elapsed = day
+    miner, licence, wallet = facts.standing
     return {
         "id": miner.id,
         "account": miner.name,
         "name": miner.title,
         "bin": miner.bin,
         "kind": str(miner.kind),
-        "licence": {
-            "number": miner.licence.number,
-            "subtype": miner.licence.subtype,
-            "valid_from": miner.licence.valid_from.isoformat(),
-            "valid_to": miner.licence.valid_to.isoformat(),
-        },
-        "payout_address": miner.payout_address,
+        "licence": licence and _licence(licence, rules, start_us, end_us),
+        "payout_address": wallet and wallet.address,
         "accepted_shares": facts.accepted,
         "rejected_shares": sum(facts.rejected.values()),
         "rejected_by_reason": dict(facts.rejected),
         "work": str(facts.work),
         "average_hashrate": str(facts.work // max(elapsed, 1)),
         **_party(lines, moved, journal.miner_immature(miner.id), journal.miner_payable(miner.id)),
+    }
+
+
+def _licence(licence: Licence, rules: Rules, start_us: int, end_us: int) -> Json:
+    """A licence, and where it stood within the day."""
+    return {
+        "number": licence.number,
+        "subtype": licence.subtype,
+        "issued_on": licence.issued_on.isoformat(),
+        "valid_from": licence.valid_from.isoformat(),
+        "valid_to": licence.valid_to.isoformat(),
+        "standing": [
+            {
+                "status": str(phase.status),
+                "from": _time(rules, max(phase.start_us, start_us)),
+                "until": _time(rules, min(phase.end_us, end_us)),
+            }
+            for phase in licence.phases(rules)
+            if phase.start_us < end_us and phase.end_us > start_us
+        ],
     }
 
 

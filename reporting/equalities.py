@@ -155,12 +155,27 @@ def _histories(report: Object) -> str:
 
 def _licences(report: Object) -> str:
     for miner in report["miners"]:
-        first, last = miner["licence"]["valid_from"], miner["licence"]["valid_to"]
-        if miner["accepted_shares"] and not first <= report["report_date"] <= last:
-            raise Broken(
-                f"miner {miner['account']} worked, and its licence is in force from {first} to {last}"
-            )
+        licence = miner["licence"]
+        if not miner["accepted_shares"]:
+            continue
+        what = f"miner {miner['account']} worked"
+        if licence is None:
+            raise Broken(f"{what}, and it has no licence")
+        _in_force(licence, report, what)
     return "all work is under a licence in force on the day"
+
+
+def _in_force(licence: Object, report: Object, what: str) -> None:
+    first, last, standing = licence["valid_from"], licence["valid_to"], licence["standing"]
+    if not first <= report["report_date"] <= last:
+        raise Broken(f"{what}, and its licence is in force from {first} to {last}")
+    edges = [_time(report["day_start"]), *(_time(one["until"]) for one in standing)]
+    if [_time(one["from"]) for one in standing] != edges[:-1]:
+        raise Broken(f"{what}, and the standing of its licence has gaps within the day")
+    if edges[-1] != _time(report["day_end"]):
+        raise Broken(f"{what}, and the standing of its licence does not reach to the end of the day")
+    if not any(one["status"] in ("in_force", "resumed") for one in standing):
+        raise Broken(f"{what}, and its licence was {standing[0]['status']}")
 
 
 def _accounts_close(report: Object) -> str:

@@ -227,10 +227,28 @@ class Connection(asyncio.Protocol):
             self._cut_slow_reader()
         elif not self._known:
             if ticks - self._opened_at > self._shared.limits.authorise_seconds:
-                self._offence("not-authorised", ticks)
+                if not self.session.workers.excused:
+                    self._offence("not-authorised", ticks)
                 self.end("not-authorised")
         elif ticks - self._heard_at > self.session.device.silence_seconds:
             self.end("silent")
+
+    def review(self, ticks: float) -> int:
+        """Tell a miner when nobody here may work any more, and end the connection a while later.
+
+        Returns how many of its workers were looked at.
+        """
+        workers = self.session.workers
+        try:
+            reason, over = workers.dismissal(int(self._shared.clock() * 1_000_000), ticks)
+        except Exception:
+            self._failed()
+            return len(workers.by_name)
+        if reason is not None:
+            self.guard(Session.show_message, reason)
+        if over:
+            self.end("licence")
+        return len(workers.by_name) if workers.ending else 1
 
     def _superseded(self) -> None:
         """What the miner had sent here before it came back elsewhere is still read."""

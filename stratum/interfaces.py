@@ -15,9 +15,21 @@ from stratum.job import Job
 from stratum.messages import Reason
 
 
+@dataclass(slots=True, weakref_slot=True)
+class Unit:
+    """One machine, as all connections of a gateway see it; kept by those who work as it."""
+
+    number: str
+    """By which it is known."""
+    connection: int = 0
+    """Over which its last credited share came; 0 before the first."""
+    left: tuple[int, ...] = ()
+    """Connections that it worked over before that, the last one first."""
+
+
 @dataclass(slots=True)
 class Worker:
-    """A name that was let in: whose work it is, and in which span of time a licence covers it (I6)."""
+    """A name that was let in: whose work it is, and in which span of time it may work (I6)."""
 
     username: str
     miner_id: int
@@ -26,10 +38,26 @@ class Worker:
     valid_until_us: int
     account: str
     """The licensed miner's account, however the name was spelt."""
-    refusal: str = ""
-    """Why its shares are refused, once it was asked; asked anew when the gatekeeper knows better."""
-    notice: str = ""
+    notices: tuple[str, ...] = ()
     """What the miner should be told, a licence that ends soon, say."""
+    credited: bool = True
+    """False in quarantine: its shares are answered like all others, and nothing is owed for them."""
+    unit: Unit | None = None
+    """None for a name that is no known machine and works all the same."""
+    generation: int = 0
+    """What the gatekeeper knew when it said all this."""
+    connection: int = 0
+    """Over which it works; no two connections have the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """A name that is not let in, or may not work any more."""
+
+    text: str
+    """The reason, as the miner is told."""
+    known: bool = False
+    """The pool knows who that is: no stranger, and no offence of its address."""
 
 
 class Gatekeeper(Protocol):
@@ -38,8 +66,12 @@ class Gatekeeper(Protocol):
     generation: int
     """Grows with every change of what the gatekeeper knows."""
 
-    def admit(self, username: str, now_us: int) -> Worker | str:
-        """The worker behind a name, or the reason of the refusal in words."""
+    def admit(self, username: str, now_us: int) -> Worker | Denied:
+        """A name asks to be let in."""
+        ...
+
+    def look(self, username: str, now_us: int) -> Worker | Denied:
+        """The same of a name that was let in before: it is not counted, and no notice is taken of it."""
         ...
 
 
@@ -76,7 +108,7 @@ class Closed(Exception):
     def __init__(self, text: str, kind: str = "malformed") -> None:
         super().__init__(text)
         self.kind = kind
-        """"malformed", "refused" (both the miner's doing) or "spool" (ours)."""
+        """"malformed", "refused" (a stranger's doing), "licence" (a known miner's) or "spool" (ours)."""
 
 
 class Recorder(Protocol):
@@ -109,7 +141,10 @@ class Recorder(Protocol):
         now_us: int,
         answer: bytes,
     ) -> None:
-        """A share to credit. Calls `session.acknowledge(answer)` when, and only when, it is durable (I1)."""
+        """A share to credit, or to keep uncredited if its worker is in quarantine.
+
+        Calls `session.acknowledge(answer)` when, and only when, it is durable (I1).
+        """
         ...
 
     def rejected(self, session: Submitter, refused: Refused) -> None:

@@ -84,6 +84,12 @@ class Negotiation:
                 answer[extension] = False
         return answer
 
+    def suggest(self, method: str | None, wish: object) -> str | None:
+        """Take a wish made by a method of its own; what it should have been when it is none."""
+        if method == "mining.suggest_target":
+            return None if self.suggest_target(wish) else "a target of up to 64 hex digits, not 0"
+        return None if self.suggest_difficulty(wish) else "one number greater than 0"
+
     def suggest_difficulty(self, wish: object) -> bool:
         """False when the wish is no number greater than 0."""
         number = positive(wish)

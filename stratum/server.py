@@ -33,6 +33,10 @@ log = logging.getLogger(__name__)
 SWEEP_SECONDS = 0.1
 SWEEPS = 10
 """So many sweeps look at every connection once."""
+REVIEWS = 30
+"""In so many sweeps every connection is looked at once: may anybody on it still work?"""
+REVIEW_NAMES = 1000
+"""When so many workers were looked at, the rest has to wait for the next sweep."""
 RAMP_SECONDS = 1.0
 """Sessions that want another difficulty at once share the fresh jobs of such a span."""
 RELOAD_SECONDS = 10.0
@@ -77,6 +81,7 @@ class Server:
         self._hasty: dict[Ramping, None] = {}
         self._ramp_at = self._reload_at = 0.0
         self._to_sweep: deque[Connection] = deque()
+        self._to_review: deque[Connection] = deque()
         self._upkeep: asyncio.Task[None] | None = None
         self._broadcast: Broadcast | None = None
 
@@ -190,6 +195,7 @@ class Server:
 
     def _keep_up_at(self, ticks: float) -> None:
         self._sweep(ticks)
+        self._review(ticks)
         self.context.subscriptions.expire(ticks)
         self._shared.door.expire(ticks)
         if ticks >= self._ramp_at:
@@ -205,6 +211,18 @@ class Server:
             connection = self._to_sweep.popleft()
             if connection.session in self._shared.open:
                 connection.sweep(ticks)
+
+    def _review(self, ticks: float) -> None:
+        """Find the connections on which nobody may work any more."""
+        if not self._to_review:
+            self._to_review.extend(self.connections)
+        names = 0
+        for _ in range(min(len(self._to_review), len(self.connections) // REVIEWS + 1)):
+            connection = self._to_review.popleft()
+            if connection.session in self._shared.open:
+                names += connection.review(ticks)
+                if names >= REVIEW_NAMES:
+                    break
 
     def _ramp(self, ticks: float) -> None:
         """Let sessions change their difficulty; who does not read what it has been sent waits for that."""

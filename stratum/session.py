@@ -23,7 +23,7 @@ from stratum import messages
 from stratum.device_class import UNKNOWN, DeviceClass
 from stratum.difficulty import Difficulty, difficulty
 from stratum.fault import CLEAN, fault, stranger, without_job
-from stratum.interfaces import Closed, Worker
+from stratum.interfaces import Closed, Denied, Worker
 from stratum.job import EXTRANONCE2_SIZE, Job
 from stratum.messages import Reason, Request
 from stratum.negotiation import TEXT_LIMIT, Negotiation
@@ -54,13 +54,13 @@ class Session:
         "_transactions",
         "_vardiff",
         "_version_asked",
-        "_workers",
         "_write",
         "agreed",
         "allowance",
         "device",
         "subscription",
         "waiting",
+        "workers",
     )
 
     def __init__(
@@ -77,7 +77,7 @@ class Session:
         self._vardiff = Vardiff(context.policy)
         self.agreed = Negotiation(context.book.version_mask, self._vardiff)
         """The agent, BIP310 `info` and whatever else was agreed."""
-        self._workers = Workers(context.gate, context.accounts)
+        self.workers = Workers(context.gate, context.accounts)
         self.subscription: Subscription | None = None
         """Extranonce1 and session id; None before the miner has subscribed."""
         self._difficulty_told = False
@@ -99,12 +99,12 @@ class Session:
     @property
     def authorised(self) -> bool:
         """True once a worker was let in."""
-        return bool(self._workers.by_name)
+        return bool(self.workers.by_name)
 
     @property
     def working(self) -> bool:
         """True when jobs are to be sent: subscribed, and a worker let in."""
-        return self.subscription is not None and bool(self._workers.by_name) and not self._displaced
+        return self.subscription is not None and bool(self.workers.by_name) and not self._displaced
 
     # The server's side
 
@@ -181,7 +181,7 @@ class Session:
                 self._context.subscriptions.park(subscription, ticks)
             else:
                 self._context.subscriptions.close(subscription)
-        self._workers.leave()
+        self.workers.leave()
         self._write = self._superseded = _nowhere  # connection and session let go of each other
 
     def acknowledge(self, answer: bytes) -> None:
@@ -197,7 +197,7 @@ class Session:
     def remind(self, now: float) -> None:
         """Show what its accounts should be told (a licence that ends soon)."""
         if self.working and self.device.shows_messages:
-            for notice in self._workers.notices(int(now * 1_000_000)):
+            for notice in self.workers.notices(int(now * 1_000_000)):
                 self._write(messages.show_message(notice))
 
     def reconnect(self, host: str, port: int, wait_seconds: int) -> None:
@@ -217,7 +217,7 @@ class Session:
         subscription = self.subscription
         job = self._context.book.find(job_id)
         if job is None or subscription is None:
-            known = username in self._workers.by_name
+            known = username in self.workers.by_name
             reason, text = without_job(subscription is not None, known, username, job_id)
             self._reject(request_id, username, reason, now_us, text)
             return
@@ -230,7 +230,7 @@ class Session:
         )
         if flags > 0 and flags & native.NTIME_OUTSIDE and job.ntime_allowed(int(ntime, 16), now):
             flags &= ~native.NTIME_OUTSIDE
-        worker = self._workers.by_name.get(username)
+        worker = self.workers.by_name.get(username)
         if flags > 0 and flags & native.MEETS_NETWORK:
             self._context.recorder.solved(
                 self, worker, job, header, block_hash, extranonce1, bytes.fromhex(extranonce2)
@@ -264,7 +264,7 @@ class Session:
         self, worker: Worker, job: Job, version_bits: str | None, now_us: int
     ) -> tuple[Reason, str] | None:
         """Why a share that is proven work is not credited; None when it is."""
-        refusal = self._workers.licence_refusal(worker, now_us)
+        refusal = self.workers.refusal(worker, now_us)
         if refusal is not None:
             return Reason.LICENCE, refusal
         if job.stale:
@@ -314,9 +314,9 @@ class Session:
             return
         started = self.working
         refusal = self._context.devices.refusal(self.device)
-        verdict = refusal or self._workers.authorise(params[0], now, ticks)
-        if isinstance(verdict, str):
-            self._refuse(request_id, Reason.UNAUTHORISED, verdict)
+        verdict = Denied(refusal) if refusal else self.workers.authorise(params[0], now, ticks)
+        if isinstance(verdict, Denied):
+            self._refuse(request_id, Reason.UNAUTHORISED, verdict.text)
             return
         if len(params) > 1:
             self.agreed.read_password(params[1])
@@ -329,14 +329,10 @@ class Session:
         self._answer(messages.result(messages.id_of(request), answer))
 
     def _suggest(self, request: Request, params: list[Any], now: float, ticks: float) -> None:
-        wish = params[0] if params else None
         request_id = messages.id_of(request)
-        if request.method == "mining.suggest_target":
-            taken, wanted = self.agreed.suggest_target(wish), "a target of up to 64 hex digits, not 0"
-        else:
-            taken, wanted = self.agreed.suggest_difficulty(wish), "one number greater than 0"
+        wanted = self.agreed.suggest(request.method, params[0] if params else None)
         refusal = messages.refused(request_id, Reason.MALFORMED, f"{request.method} takes {wanted}")
-        self._answer(messages.accepted(request_id) if taken else refusal)
+        self._answer(messages.accepted(request_id) if wanted is None else refusal)
         if self.working:
             self._context.hasten(self)
 
@@ -420,7 +416,7 @@ class Session:
         share_difficulty: Difficulty | None = None,
         header: bytes = b"",
     ) -> None:
-        worker = self._workers.by_name.get(username)
+        worker = self.workers.by_name.get(username)
         refused = self._rejects.record(username, worker, reason, now_us, job, share_difficulty, header)
         self._context.recorder.rejected(self, refused)
         self._answer(messages.refused(request_id, reason, text))
@@ -429,7 +425,8 @@ class Session:
         self._answer(messages.refused(request_id, reason, text))
         self._refusals += 1
         if self._refusals >= REFUSALS_LIMIT and not self.authorised:
-            raise Closed(f"{self._refusals} refused authorisations", "refused")
+            kind = "licence" if self.workers.excused else "refused"
+            raise Closed(f"{self._refusals} refused authorisations", kind)
 
 
 def _nowhere(*late: object) -> None:

@@ -1,80 +1,126 @@
-"""The workers of one connection: the names that were let in, and whether their work is covered now (I6).
+"""The workers of one connection: the names that were let in, and whether they may work now (I6).
 
-A farm's proxy carries many names, a stranger may not carry any number. When what the gatekeeper knows has
-changed, every name is looked at anew before the next share is credited; a name that was let in is kept, also
-when its licence has ended, so that the miner hears the reason of each refusal.
+A farm's proxy carries many names, a stranger may not carry any number. Each name carries the span of time in
+which it may work, and what the gatekeeper knew then; outside of that span, or when the gatekeeper knows
+better, it is asked again before the next share is judged. A name that was let in is kept, also when it may
+not work any more, so that the miner hears the reason of each refusal.
+
+When none of the names may work any more, the connection is to end (O-04, O-09): not at once, so that most
+firmwares hear the reason in a refused share, and each after a time of its own, so that a farm does not come
+back as a storm.
 """
 
 from __future__ import annotations
 
-from stratum.interfaces import Gatekeeper, Worker
+import random
+from itertools import count, islice
+
+from stratum.interfaces import Denied, Gatekeeper, Worker
 from stratum.limits import AccountLimits
 
 USERNAME_LIMIT = 128
 """Characters of a name that is let in, and of any other that is repeated or kept."""
 WORKERS_LIMIT = 4096
 """Worker names on one connection."""
+NOTICES_LIMIT = 10
+"""Messages that one connection is shown together."""
+DISMISS_SECONDS = (15.0, 45.0)
+"""After so long a connection ends on which nobody may work any more; each after a time between these."""
+
+_numbers = count(1)
 
 
 class Workers:
     """Who works over one connection."""
 
-    __slots__ = ("_accounts", "_gate", "_generation", "_limits", "by_name")
+    __slots__ = ("_accounts", "_ends_at", "_gate", "_limits", "_number", "by_name", "excused")
 
     def __init__(self, gate: Gatekeeper, limits: AccountLimits) -> None:
         self.by_name: dict[str, Worker] = {}
         self._gate = gate
-        self._generation = gate.generation
         self._limits = limits
+        self._number = next(_numbers)
         self._accounts: tuple[str, ...] = ()
         """Counted by the limits; nearly always one."""
+        self._ends_at: float | None = None
+        """In ticks; None while somebody may work."""
+        self.excused = False
+        """Somebody whom the pool knows was not let in here: what follows is no stranger's offence."""
 
-    def authorise(self, username: str, now: float, ticks: float) -> Worker | str:
-        """Let a name in; the reason in words when it is not."""
+    def authorise(self, username: str, now: float, ticks: float) -> Worker | Denied:
+        """Let a name in, or say why not."""
+        verdict = self._authorise(username, now, ticks)
+        if isinstance(verdict, Denied):
+            self.excused |= verdict.known
+        return verdict
+
+    def _authorise(self, username: str, now: float, ticks: float) -> Worker | Denied:
         if len(self.by_name) >= WORKERS_LIMIT and username not in self.by_name:
-            return f"more than {WORKERS_LIMIT} workers on one connection; open another one for the rest"
+            text = f"more than {WORKERS_LIMIT} workers on one connection; open another one for the rest"
+            return Denied(text, known=True)
         verdict = self._gate.admit(username, int(now * 1_000_000))
-        if isinstance(verdict, str):
+        if isinstance(verdict, Denied):
             return verdict
         account = verdict.account
         if account not in self._accounts:
             refusal = self._limits.enter(account, ticks)
             if refusal is not None:
-                return refusal
+                return Denied(refusal, known=True)
             self._accounts = (*self._accounts, account)
+        verdict.connection = self._number
         self.by_name[username] = verdict
         return verdict
 
-    def licence_refusal(self, worker: Worker, now_us: int) -> str | None:
-        """Why the work of a worker is not covered by a licence at this instant; None when it is."""
-        if self._generation != self._gate.generation:
-            self._ask_again(now_us)
-        if worker.valid_from_us <= now_us < worker.valid_until_us:
+    def refusal(self, worker: Worker, now_us: int) -> str | None:
+        """Why a worker may not work at this instant; None when it may."""
+        if (
+            worker.generation == self._gate.generation
+            and worker.valid_from_us <= now_us < worker.valid_until_us
+        ):
             return None
-        if not worker.refusal:
-            verdict = self._gate.admit(worker.username, now_us)
-            worker.refusal = verdict if isinstance(verdict, str) else "the licence is not in force"
-        return worker.refusal
+        verdict = self._gate.look(worker.username, now_us)
+        if isinstance(verdict, Denied):
+            worker.valid_until_us = 0  # asked again for its next share: the day may come when it may work
+            return verdict.text
+        worker.miner_id, worker.name = verdict.miner_id, verdict.name
+        worker.valid_from_us, worker.valid_until_us = verdict.valid_from_us, verdict.valid_until_us
+        worker.credited, worker.unit = verdict.credited, verdict.unit
+        worker.generation = verdict.generation
+        return None
+
+    def all_refused(self, now_us: int) -> str | None:
+        """Why nobody here may work any more; None when somebody may, or nobody was let in."""
+        reason = None
+        for worker in self.by_name.values():
+            refusal = self.refusal(worker, now_us)
+            if refusal is None:
+                return None
+            reason = reason or refusal
+        return reason
+
+    def dismissal(self, now_us: int, ticks: float) -> tuple[str | None, bool]:
+        """What the miner is to be told now, and whether the connection is to end now."""
+        reason = self.all_refused(now_us)
+        if reason is None:
+            self._ends_at = None
+        elif self._ends_at is None:
+            self._ends_at = ticks + random.uniform(*DISMISS_SECONDS)  # noqa: S311 - spreads load, hides nothing
+            return reason, False
+        return None, self._ends_at is not None and ticks >= self._ends_at
+
+    @property
+    def ending(self) -> bool:
+        """True from when nobody may work any more until somebody may again."""
+        return self._ends_at is not None
 
     def notices(self, now_us: int) -> list[str]:
         """What the accounts of this connection should be told now, each text once."""
-        verdicts = [self._gate.admit(username, now_us) for username in self.by_name]
-        return list(dict.fromkeys(one.notice for one in verdicts if isinstance(one, Worker) and one.notice))
+        verdicts = (self._gate.look(username, now_us) for username in self.by_name)
+        texts = (text for one in verdicts if isinstance(one, Worker) for text in one.notices)
+        return list(islice(dict.fromkeys(texts), NOTICES_LIMIT))
 
     def leave(self) -> None:
         """The connection has ended."""
         for account in self._accounts:
             self._limits.leave(account)
         self._accounts = ()
-
-    def _ask_again(self, now_us: int) -> None:
-        self._generation = self._gate.generation
-        for username, worker in self.by_name.items():
-            verdict = self._gate.admit(username, now_us)
-            worker.refusal = ""
-            if isinstance(verdict, Worker):
-                worker.miner_id, worker.name = verdict.miner_id, verdict.name
-                worker.valid_from_us = verdict.valid_from_us
-                worker.valid_until_us = verdict.valid_until_us
-            else:
-                worker.valid_until_us = min(worker.valid_until_us, now_us)

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 from stratum.device_class import TABLE, DeviceClass, DeviceClasses
 from stratum.difficulty import Difficulty
 from stratum.extranonce import ExtranonceSource
-from stratum.interfaces import Refused, Submitter, Worker
+from stratum.interfaces import Denied, Refused, Submitter, Worker
 from stratum.job import CoinbaseTerms, Job, JobBook, Template
 from stratum.limits import ServerLimits
 from stratum.messages import Reason
@@ -63,12 +63,23 @@ class Gate:
     """Account to reason."""
     notices: dict[str, str] = field(default_factory=dict)
 
-    def admit(self, username: str, now_us: int) -> Worker | str:
+    def admit(self, username: str, now_us: int) -> Worker | Denied:
         account, _, name = username.partition(".")
         if account in self.refused:
-            return self.refused[account]
-        notice = self.notices.get(account, "")
-        return Worker(username, sum(account.encode()), name, 0, FOR_EVER, account=account, notice=notice)
+            return Denied(self.refused[account], known=True)
+        return Worker(
+            username,
+            sum(account.encode()),
+            name,
+            0,
+            FOR_EVER,
+            account=account,
+            notices=(self.notices[account],) if account in self.notices else (),
+            generation=self.generation,
+        )
+
+    def look(self, username: str, now_us: int) -> Worker | Denied:
+        return self.admit(username, now_us)
 
     def refuse(self, account: str, reason: str) -> None:
         """From now on."""

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections import Counter
 from contextlib import suppress
 from itertools import islice
-from pathlib import Path
 
 import pytest
 
 from pool.gatekeeper import RegisterGatekeeper
+from pool.sightings import Sightings
 from register.gate import Gate
-from register.licence import Licence
-from register.miner import Miner
-from register.rules import load_rules
 from tests.conformance.firmware.avalon import Avalon, AvalonNano, crc_of
 from tests.conformance.firmware.bmminer import Bmminer
 from tests.conformance.firmware.nerdminer import NerdMiner
 from tests.conformance.firmware.whatsminer import Apollo, StrictWhatsminer, Whatsminer
 from tests.conformance.firmware.wire import Firmware, GivesUp, code, words
-from tests.conformance.pool_world import NOW, PoolWorld, crowded
+from tests.conformance.pool_world import PoolWorld, crowded
+from tests.register_world import RULES, register_of
 
 
 @pytest.fixture
 def registered(pool: PoolWorld) -> PoolWorld:
     """The pool with the real register in front: one licensed account, `altai`."""
-    today = dt.datetime.fromtimestamp(NOW, dt.UTC).date()
-    licence = Licence("KZ-7", 2, today - dt.timedelta(90), today + dt.timedelta(90))
-    address = "bcrt1q6rhpng9evdsfnn833a4f4vej0asu6dk5srld6x"
-    miner = Miner(7, "altai", "Altai LLP", "940140000385", licence, address)
-    rules = load_rules(Path(__file__).parents[2] / "configs" / "rules.toml")
-    gate = RegisterGatekeeper(Gate({"altai": miner}, rules), Counter())
-    pool.server.context.gate = gate
+    register = register_of("altai", units={"altai": ["w" * 57, "rack7-12", "rack7_12"]})
+    sightings = Sightings(register, RULES)
+    pool.server.context.gate = RegisterGatekeeper(Gate(register, RULES), Counter(), sightings, RULES)
     return pool
 
 

@@ -18,11 +18,10 @@ from pool.intake import LedgerSettings
 from pool.ledger import Ledger
 from pool.node import NodeDown, NodeWrongChain
 from pool.records import Found, Record, Reject, Share, encode_batch, encode_records
-from pool.register_store import add_miner
-from register.licence import Licence
 from register.miner import Miner
 from register.rules import load_rules
 from stratum.job import Template
+from tests.integration.entering import enter_miner
 
 RULES = load_rules(Path(__file__).parents[2] / "configs" / "rules.toml")
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
@@ -192,20 +191,6 @@ class World:
     async def balances(self) -> dict[str, int]:
         rows = await self.rows("SELECT account, sum(amount)::bigint FROM journal_posting GROUP BY account")
         return {str(account): int(str(amount)) for account, amount in rows if amount}
-
-
-async def enter_miner(engine: AsyncEngine, name: str, bin_number: str) -> Miner:
-    licence = Licence(f"KZ-{name}", 1, dt.date(2026, 1, 1), dt.date(2028, 12, 31))
-    return await add_miner(
-        engine,
-        RULES,
-        "regtest",
-        name=name,
-        title=f"{name} LLP",
-        bin_number=bin_number,
-        licence_held=licence,
-        address=ADDRESS,
-    )
 
 
 def block_hash(header: bytes) -> str:

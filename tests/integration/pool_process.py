@@ -19,7 +19,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pool.config import RULES_FILE
 from tests.integration.bitcoind_process import free_port
+from tests.integration.entering import made_up_address
 
 START_SECONDS = 60.0
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
@@ -40,6 +42,8 @@ class PoolProcess:
     start_difficulty: float = 2.0**-17
     role: str = "run"
     pplns_window: int = 2
+    unknown_device: str = "strict"
+    """What the dated rule says of workers that are no hardware units."""
     stratum_port: int = field(default_factory=free_port)
     web_port: int = field(default_factory=free_port)
     metrics_port: int = field(default_factory=free_port)
@@ -49,8 +53,12 @@ class PoolProcess:
     def config(self) -> Path:
         """The configuration file, written anew each time."""
         path = self.directory / "dmpool.toml"
+        rules = self.directory / "rules.toml"
+        shipped = RULES_FILE.read_text("utf-8")
+        rules.write_text(shipped.replace('mode = "strict"', f'mode = "{self.unknown_device}"'), "utf-8")
         path.write_text(
             f"""
+rules_file = "{rules}"
 data_dir = "{self.directory / "data"}"
 
 [pool]
@@ -140,12 +148,19 @@ listen = "127.0.0.1:{self.metrics_port}"
         )
 
     def add_miner(self, name: str, bin_number: str, address: str | None = None) -> None:
-        """A miner with a licence in force."""
-        done = self.command(
-            "miners", "add", name, "--title", f"{name} LLP", "--bin", bin_number, "--licence", f"L-{name}",
-            "--subtype", "1", "--valid-from", "2026-01-01", "--valid-to", "2028-12-31",
-            "--address", address or self.address,
-        )  # fmt: skip
+        """A miner with a licence in force and hardware units rig1 to rig40."""
+        paid = address or made_up_address(name, self.address[: self.address.rindex("1")])
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "tests.integration.entering"),
+                *(self.database_url, self.chain, name, bin_number, paid),
+            ],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
 
     def metrics(self) -> dict[str, float]:

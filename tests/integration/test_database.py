@@ -41,6 +41,7 @@ APPEND_ONLY = {
     "block_event": "note",
     "split": "work",
     "report": "sha256",
+    "register_event": "reason",
 }
 
 
@@ -76,7 +77,7 @@ async def test_processes_that_start_at_once_migrate_once(empty_database_url: str
         versions = list(await connection.scalars(sa.text("SELECT version_num FROM alembic_version")))
     for one in engines:
         await one.dispose()
-    assert versions == ["0002"]
+    assert versions == ["0003"]
 
 
 async def test_downgrade_leaves_nothing(engine: AsyncEngine) -> None:

@@ -1,126 +1,145 @@
-"""The register in PostgreSQL: what is let in, what the snapshot says, and when its stamp changes."""
+"""The register in PostgreSQL: written whole or not at all, read as it stands and as it stood."""
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from pool.database import payout_address
-from pool.register_store import (
-    Snapshot,
-    add_miner,
-    list_miners,
-    read_miners,
-    show_miner,
-    snapshot,
-    stamp,
-)
-from register.address import InvalidAddress
-from register.gate import Admission, Refusal
-from register.licence import Licence, LicenceError
-from register.miner import MinerError
-from tests.integration.ledger_world import ADDRESS, BINS, NOON, RULES, enter_miner
+from pool import register_store
+from pool.database import register_event
+from pool.register_store import Head, writing
+from register.clerk import Terms
+from register.event import ChainError
+from register.gate import Admission, Gate, Refusal
+from register.licence import Act, LicenceError
+from register.miner import Miner, MinerError
+from register.person import Actor, PersonError, Role
+from register.sighting import Seen, Sighting, SightingKind
+from tests.integration.entering import ENTERED_US, TESTER, enter_miner
+from tests.integration.ledger_world import BINS, NOON, RULES
 
-LICENCE = Licence("KZ-7", 2, dt.date(2026, 1, 1), dt.date(2028, 12, 31))
-OTHER_ADDRESS = "bcrt1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3qzf4jry"
+TERMS = Terms(RULES, "regtest")
+DAY = dt.date(2026, 11, 20)
 
 
-async def enter(engine: AsyncEngine, **changed: object) -> None:
-    given: dict[str, object] = {
-        "name": "alpha",
-        "title": "Alpha LLP",
-        "bin_number": BINS[0],
-        "licence_held": LICENCE,
-        "address": ADDRESS,
-    }
-    await add_miner(engine, RULES, "regtest", **(given | changed))  # type: ignore[arg-type]
+async def test_what_was_entered_is_read_back(engine: AsyncEngine) -> None:
+    entered = await enter_miner(engine, "alpha", BINS[0], workers=("s17",))
+    register = await register_store.read(engine)
+    assert register.miner("alpha") == entered
+    standing = register.standing(entered, NOON, RULES)
+    assert standing.licence is not None
+    assert standing.wallet is not None
+    assert (standing.licence.number, standing.wallet.key) == ("L-alpha", "1.1")
+    assert isinstance(Gate(register, RULES).admit("alpha.S17", NOON), Admission)
+    assert isinstance(Gate(register, RULES).admit("alpha.other", NOON), Refusal)
+    head = await register_store.verify_chain(engine)
+    assert head == Head(register.seq, register.sha256, register.at_us)
+    assert head.seq == 5
 
 
-async def test_miner_comes_back_as_entered(engine: AsyncEngine) -> None:
-    await enter(engine)
-    one = await show_miner(engine, "alpha")
-    assert (one.title, one.bin, one.licence, one.payout_address) == ("Alpha LLP", BINS[0], LICENCE, ADDRESS)
-    assert await list_miners(engine) == [one]
+async def test_a_change_that_fails_leaves_nothing(engine: AsyncEngine) -> None:
+    """I10: what comes before the mistake is not stored either."""
+    await enter_miner(engine, "alpha", BINS[0], workers=())
+    before = await register_store.verify_chain(engine)
+
+    async def enter(actor: Actor, reason: str) -> None:
+        async with writing(engine, TERMS, actor, reason) as clerk:
+            clerk.enter_miner(Miner(0, "beta", "Beta LLP", BINS[1]))
+            clerk.act_on_licence("L-alpha", Act("resumed", "R-1", DAY))
+
+    with pytest.raises(LicenceError, match="nothing to resume"):
+        await enter(TESTER, "two changes")
+    with pytest.raises(PersonError, match="may not write miner"):
+        await enter(Actor("eye", Role.AUDITOR), "an auditor reads")
+    with pytest.raises(ValueError, match="reason"):
+        await enter(TESTER, "")
+    assert await register_store.verify_chain(engine) == before
+
+
+async def test_two_writers_follow_each_other(engine: AsyncEngine) -> None:
+    async def enter(number: int) -> None:
+        async with writing(engine, TERMS, TESTER, f"writer {number}") as clerk:
+            clerk.enter_miner(Miner(0, f"m{number}", "Some LLP", BINS[0]))
+
+    await asyncio.gather(*(enter(number) for number in range(8)))
+    head = await register_store.verify_chain(engine)
+    register = await register_store.read(engine)
+    assert head.seq == 8
+    assert sorted(register.miners) == list(range(1, 9))
+    rows = await register_store.history(engine, "miner", "1")
+    assert [event.action for event in rows] == ["entered"]
+
+
+async def test_the_past_is_told_by_what_was_known_then(engine: AsyncEngine) -> None:
+    """I8: what is entered later does not change what was."""
+    miner = await enter_miner(engine, "alpha", BINS[0], workers=())
+    then = await register_store.read(engine)
+    renamed = msgspec.structs.replace(miner, title="Alpha Mining LLP")
+    async with writing(engine, TERMS, TESTER, "a new name", now_us=lambda: NOON) as clerk:
+        clerk.change_miner(renamed)
+    for before_us, title in ((NOON, "alpha LLP"), (NOON + 1, "Alpha Mining LLP")):
+        register = await register_store.read(engine, before_us=before_us)
+        assert register.miner("alpha").title == title
+    past = await register_store.read(engine, before_us=NOON)
+    assert (past.seq, past.sha256) == (then.seq, then.sha256)
+    assert not (await register_store.read(engine, before_us=ENTERED_US)).miners
+    with pytest.raises(MinerError, match="never change"):
+        async with writing(engine, TERMS, TESTER, "another account") as clerk:
+            clerk.change_miner(msgspec.structs.replace(miner, name="other"))
 
 
 @pytest.mark.parametrize(
-    ("changed", "error", "words"),
-    [
-        ({"name": "a.b"}, MinerError, "no dot"),
-        ({"bin_number": "040340000093"}, MinerError, "check digit"),
-        ({"address": "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"}, InvalidAddress, "regtest"),
-        (
-            {"licence_held": Licence("KZ-8", 1, dt.date(2026, 1, 1), dt.date(2029, 1, 2))},
-            LicenceError,
-            "3 years",
-        ),
-        ({"name": "taken"}, MinerError, "exists"),
-    ],
+    "statement", ["UPDATE register_event SET reason = 'x'", "DELETE FROM register_event"]
 )
-async def test_what_cannot_be_is_refused_and_leaves_nothing(
-    engine: AsyncEngine, changed: dict[str, object], error: type[Exception], words: str
-) -> None:
-    """O-02, O-04, I10."""
-    await enter(engine, name="taken")
-    before = await stamp(engine)
-    with pytest.raises(error, match=words):
-        await enter(engine, **changed)
-    assert await stamp(engine) == before
-    assert [one.name for one in await list_miners(engine)] == ["taken"]
+async def test_nothing_is_overwritten(engine: AsyncEngine, statement: str) -> None:
+    await enter_miner(engine, "alpha", BINS[0], workers=())
+    with pytest.raises(sa.exc.DBAPIError, match="append-only"):
+        async with engine.begin() as connection:
+            await connection.execute(sa.text(statement))
 
 
-async def test_unknown_account_is_told(engine: AsyncEngine) -> None:
-    with pytest.raises(MinerError, match="no such account"):
-        await show_miner(engine, "nobody")
-
-
-async def test_snapshot_decides_like_the_register_after_a_restart(engine: AsyncEngine) -> None:
-    """I6: a gateway that starts with PostgreSQL away works by what it knew."""
-    for number, one in enumerate(BINS):
-        await enter_miner(engine, f"m{number}", one)
-    taken = await snapshot(engine)
-    assert taken.stamp == await stamp(engine)
-    kept = Snapshot.from_bytes(taken.to_bytes())
-    assert kept == taken
-    gate = kept.gate(RULES)
-    assert isinstance(gate.admit("m1.rig", NOON), Admission)
-    assert isinstance(gate.admit("m9", NOON), Refusal)
-
-
-@pytest.mark.parametrize("data", [b"", b"\x00", b"rubbish", b"\x82\xa5stamp\xa11\xa6miners\x91\x01"])
-def test_snapshot_of_something_else_is_an_error(data: bytes) -> None:
-    with pytest.raises(ValueError, match=r".*"):
-        Snapshot.from_bytes(data)
-
-
-async def test_stamp_changes_with_every_entry_and_the_newest_counts(engine: AsyncEngine) -> None:
-    await enter(engine)
-    stamps = [await stamp(engine)]
+async def test_a_log_that_was_tampered_with_is_found(engine: AsyncEngine) -> None:
+    """By somebody who may even take the trigger away."""
+    await enter_miner(engine, "alpha", BINS[0], workers=())
     async with engine.begin() as connection:
-        await connection.execute(sa.insert(payout_address).values(miner_id=1, address=OTHER_ADDRESS))
-    stamps.append(await stamp(engine))
-    await enter(engine, name="beta", bin_number=BINS[1])
-    stamps.append(await stamp(engine))
-    assert len(set(stamps)) == 3
-    assert (await show_miner(engine, "alpha")).payout_address == OTHER_ADDRESS
-
-
-async def test_past_day_is_told_by_what_was_known_then(engine: AsyncEngine) -> None:
-    """I8: an address entered later does not change what was."""
-    await enter(engine)
-    later = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
-    async with engine.begin() as connection:
+        await connection.execute(sa.text("ALTER TABLE register_event DISABLE TRIGGER ALL"))
         await connection.execute(
-            sa.insert(payout_address).values(miner_id=1, address=OTHER_ADDRESS, entered_at=later)
+            sa.update(register_event).where(register_event.c.seq == 3).values(actor="nobody")
         )
-    async with engine.connect() as connection:
-        for as_of, address in (
-            (later, ADDRESS),
-            (later + dt.timedelta(microseconds=1), OTHER_ADDRESS),
-            (dt.datetime(2009, 1, 1, tzinfo=dt.UTC), ADDRESS),
-        ):
-            (one,) = await read_miners(connection, as_of=as_of)
-            assert one.payout_address == address
+    with pytest.raises(ChainError, match="event 3: its content"):
+        await register_store.verify_chain(engine)
+
+
+async def test_sightings_add_up_and_become_events_once(engine: AsyncEngine) -> None:
+    """O-07."""
+    miner = await enter_miner(engine, "alpha", BINS[0], workers=())
+
+    def seen(kind: SightingKind, worker: str, at_us: int, count: int) -> Seen:
+        return Seen(Sighting(kind, DAY, miner.id, worker, at_us, "why"), at_us + count, count)
+
+    first = [
+        seen(SightingKind.UNREGISTERED, "x", NOON, 3),
+        seen(SightingKind.UNREGISTERED, "x", NOON + 50, 1),
+        seen(SightingKind.DUPLICATE, "x", NOON, 1),
+    ]
+    await register_store.add_sightings(engine, first)
+    await register_store.add_sightings(engine, [])
+    assert await register_store.record_sightings(engine, TERMS) == 2
+    await register_store.add_sightings(engine, [seen(SightingKind.UNREGISTERED, "x", NOON + 900, 2)])
+    assert await register_store.record_sightings(engine, TERMS) == 0
+    told = {one.sighting.kind: one for one in await register_store.read_sightings(engine, DAY, DAY)}
+    assert told[SightingKind.UNREGISTERED].count == 6
+    assert told[SightingKind.UNREGISTERED].last_us == NOON + 902
+    assert told[SightingKind.UNREGISTERED].sighting.first_us == NOON
+    events = await register_store.events(engine, kinds=("sighting",))
+    assert sorted(event.key for event in events) == [
+        "2026-11-20/duplicate/1/x",
+        "2026-11-20/unregistered/1/x",
+    ]
+    assert {event.actor for event in events} == {"ledger"}
+    await register_store.verify_chain(engine)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import date
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from pool.register_store import add_miner
-from register.licence import Licence
 from tests.integration import chromium
 from tests.integration.chromium import Browser, running_chromium
-from tests.integration.ledger_world import ADDRESS, RULES, World, enter_miner
+from tests.integration.entering import enter_miner
+from tests.integration.ledger_world import World
 from tests.integration.test_web import HOSTILE
 from tests.integration.web_world import SHARE, beat, morning, serving
 
@@ -88,17 +86,7 @@ async def test_a_page_that_is_no_longer_fresh_says_so(browser: Browser, world: W
 async def test_the_browser_runs_nothing_that_a_stranger_wrote(
     browser: Browser, world: World, tmp_path: Path
 ) -> None:
-    licence = Licence("KZ-9", 2, date(2026, 1, 1), date(2028, 1, 1))
-    await add_miner(
-        world.engine,
-        RULES,
-        "regtest",
-        name="stranger",
-        title=HOSTILE,
-        bin_number="990140004654",
-        licence_held=licence,
-        address=ADDRESS,
-    )
+    await enter_miner(world.engine, "stranger", "990140004654", title=HOSTILE, licence="KZ-9")
     async with serving(world.engine, world, tmp_path) as site:
         await browser.open(site.url + "/")
         world.now_us += 60_000_000

@@ -19,12 +19,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from pool import status
 from pool.config import Listen
 from pool.database import create_engine, slice_
-from pool.register_store import add_miner
 from pool.reports import build_report
 from pool.web import HEADERS, REQUEST_HEAD_MAX, WebServer, create_app
-from register.licence import Licence
 from reporting.verify import verify
-from tests.integration.ledger_world import ADDRESS, DAY, NOON, RULES, World
+from tests.integration.entering import enter_miner
+from tests.integration.ledger_world import DAY, NOON, RULES, World
 from tests.integration.web_world import (
     KEY,
     MINUTE,
@@ -214,22 +213,16 @@ async def test_a_bad_question_gets_a_clear_answer(site: Site, path: str, code: i
 
 
 async def test_names_from_strangers_are_text_and_nothing_else(site: Site, world: World) -> None:
-    await add_miner(
-        world.engine,
-        RULES,
-        "regtest",
-        name="stranger",
-        title=HOSTILE,
-        bin_number="990140004654",
-        licence_held=Licence("KZ-<b>1</b>", 2, dt.date(2026, 1, 1), dt.date(2026, 6, 30)),
-        address=ADDRESS,
+    ended = dt.date(2026, 6, 30)
+    await enter_miner(
+        world.engine, "stranger", "990140004654", title=HOSTILE, licence="KZ-<b>1</b>", last=ended
     )
     page = (await site.get("/"))[2].decode()
     assert "<script>alert" not in page
     assert "<img" not in page
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; &#34;ТОО&#34; &lt;img" in page
     assert "KZ-&lt;b&gt;1&lt;/b&gt;" in page
-    assert "not in force, until <time>2026-06-30</time>" in page
+    assert "ended, until <time>2026-06-30</time>" in page
     assert (await site.status())["miners"][3]["title"] == HOSTILE
 
 

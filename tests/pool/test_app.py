@@ -14,12 +14,14 @@ from typing import Any, cast
 
 import pytest
 
-from pool import app, resources
+from pool import app, register_follower, resources
 from pool.config import DEMO, ConfigError, Settings
 from pool.embedded_postgres import EmbeddedPostgres
 from pool.forwarder import Forwarder, ForwarderError
 from pool.metrics import Metrics
 from pool.preflight import ALL_ROLES, Role
+from pool.register_follower import RegisterFollower
+from register.register import Register
 from tests.pool.fakes import until
 
 
@@ -56,18 +58,17 @@ async def test_i6_a_silent_database_is_asked_again_for_the_register(
     """A connection that never answers (its host vanished) must not keep the register's changes out."""
     asked = 0
 
-    async def stamp(engine: object) -> str:
-        nonlocal asked
-        asked += 1
-        await asyncio.Event().wait()
-        raise AssertionError
+    class Silent(RegisterFollower):
+        async def catch_up(self) -> bool:
+            nonlocal asked
+            asked += 1
+            await asyncio.Event().wait()
+            raise AssertionError
 
-    monkeypatch.setattr(app.register_store, "stamp", stamp)
-    monkeypatch.setattr(app, "QUERY_SECONDS", 0.01, raising=False)
-    monkeypatch.setattr(app, "REGISTER_SECONDS", 0.01)
-    following = asyncio.create_task(
-        app._follow_register(cast("Any", SimpleNamespace(engine=None)), cast("Any", None))
-    )
+    monkeypatch.setattr(register_follower, "QUERY_SECONDS", 0.01)
+    monkeypatch.setattr(register_follower, "POLL_SECONDS", 0.01)
+    silent = Silent(cast("Any", None), Register(), (), lambda changes: None)
+    following = asyncio.create_task(silent.run())
     try:
         await until(lambda: asked > 2, 5)
     finally:

@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import socket
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -18,35 +19,24 @@ from pool import spool as spool_module
 from pool.config import ConfigError, Settings
 from pool.embedded_chain import EmbeddedChain
 from pool.found_blocks import FoundBlocks
-from pool.gatekeeper import RegisterGatekeeper
 from pool.gateway import Gateway, ShareRecorder
 from pool.metrics import Metrics
 from pool.node import Node
 from pool.preflight import require_certificate
 from pool.records import Found, Record, Reject, Share
+from pool.sightings import Sightings
 from pool.simulate import SimulatedMiner
 from pool.spool import Spool
-from register.gate import Gate
-from register.licence import Licence
-from register.miner import Miner
-from register.rules import load_rules
-from stratum.interfaces import Worker
+from register.licence import Act
+from register.register import Register
+from register.rules import Rules
 from stratum.session import Closed
 from tests.pool.fakes import FakeNode, down, until
+from tests.register_world import RULES, clerk_of, register_of, unknown_devices
 from tests.stratum.fakes import ANY_HASH, EASY, NOW, Wire, sha256d, target_of, template
 
-RULES = load_rules(Path(__file__).parents[2] / "configs" / "rules.toml")
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 _decode = msgspec.msgpack.Decoder(list[Record]).decode
-
-
-def miner(name: str, miner_id: int, valid_to: dt.date = dt.date(2027, 12, 31)) -> Miner:
-    licence = Licence(f"KZ-{miner_id}", 2, valid_to - dt.timedelta(days=700), valid_to)
-    return Miner(miner_id, name, f"{name} LLP", "940140000385", licence, ADDRESS)
-
-
-def gate(*miners: Miner) -> Gate:
-    return Gate({one.name: one for one in miners}, RULES)
 
 
 def records_in(spool: Spool) -> list[Record]:
@@ -72,7 +62,8 @@ class Desk:
         self.node = FakeNode()
         self.blocks = FoundBlocks(directory / "blocks", [self.node], lambda node, verdict: None)
         self.metrics = Metrics()
-        self.recorder = ShareRecorder(spool, self.blocks, self.metrics)
+        self.sightings = Sightings(register_of(), RULES)
+        self.recorder = ShareRecorder(spool, self.blocks, self.metrics, self.sightings)
         self.spool = spool
         self.wire = Wire(recorder=self.recorder)  # type: ignore[arg-type]
 
@@ -207,12 +198,12 @@ async def test_i9_a_fault_between_the_block_and_its_verdict_does_not_credit_the_
     async with desk(tmp_path, network) as one:
         block, header = one.wire.find(lambda value: value <= network)
         plain, _ = one.wire.find(lambda value: network < value <= goal)
-        admit = one.wire.gate.admit
+        look = one.wire.gate.look
         one.wire.gate.generation += 1
-        one.wire.gate.admit = None  # type: ignore[assignment, method-assign]
+        one.wire.gate.look = None  # type: ignore[assignment, method-assign]
         with pytest.raises(TypeError):
             one.wire.call("mining.submit", ["alice.s17", *block])
-        one.wire.gate.admit = admit  # type: ignore[method-assign]
+        one.wire.gate.look = look  # type: ignore[method-assign]
         one.wire.gate.generation += 1
         assert (await one.judged(plain))["result"] is True
         share, found = records_in(one.spool)
@@ -240,12 +231,12 @@ async def test_i9_a_block_whose_share_a_full_spool_refuses_is_told_all_the_same(
 async def test_i9_a_block_that_was_never_judged_is_told_before_the_next_one(tmp_path: Path) -> None:
     async with desk(tmp_path, ANY_HASH) as one:
         first, second = one.wire.share(), one.wire.share(first=5 << 20)
-        admit = one.wire.gate.admit
+        look = one.wire.gate.look
         one.wire.gate.generation += 1
-        one.wire.gate.admit = None  # type: ignore[assignment, method-assign]
+        one.wire.gate.look = None  # type: ignore[assignment, method-assign]
         with pytest.raises(TypeError):
             one.wire.call("mining.submit", ["alice.s17", *first[0]])
-        one.wire.gate.admit = admit  # type: ignore[method-assign]
+        one.wire.gate.look = look  # type: ignore[method-assign]
         one.wire.gate.generation += 1
         assert (await one.judged(second[0]))["result"] is True
         founds = [record for record in records_in(one.spool) if isinstance(record, Found)]
@@ -279,21 +270,65 @@ async def test_i10_refused_shares_do_not_fill_the_memory_while_the_disk_refuses(
         assert one.wire.read()[0]["result"] is True
 
 
-# The gatekeeper
+# Quarantine
 
 
-def test_i6_the_gatekeeper_over_the_register() -> None:
-    refusals: Counter[str] = Counter()
-    keeper = RegisterGatekeeper(gate(miner("alatau", 7)), refusals)
-    now_us = int(dt.datetime(2027, 6, 1, tzinfo=dt.UTC).timestamp() * 1e6)
-    start, end = miner("alatau", 7).licence.in_force(RULES)
-    assert keeper.admit("alatau.rack-1", now_us) == Worker("alatau.rack-1", 7, "rack-1", start, end, "alatau")
-    assert isinstance(keeper.admit("nobody", now_us), str)
-    assert isinstance(keeper.admit("alatau", end), str)
-    assert refusals == {"unknown_account": 1, "licence_ended": 1}
-    keeper.replace(gate())
-    assert keeper.generation == 1
-    assert isinstance(keeper.admit("alatau", now_us), str)
+def in_quarantine(one: Desk) -> None:
+    """From now on alice's machine is no registered unit, and the rule of the day lets such ones in."""
+    one.wire.gate.uncredited.add("alice.s17")
+    one.wire.gate.generation += 1
+
+
+async def test_i1_o07_a_share_in_quarantine_is_durable_when_it_is_answered_and_is_never_paid(
+    tmp_path: Path,
+) -> None:
+    async with desk(tmp_path, 1) as one:
+        in_quarantine(one)
+        fields, header = one.wire.share()
+        assert (await one.judged(fields))["result"] is True
+        target = target_of(2.0**EASY).to_bytes(32, "big")
+        kept = Reject(int(NOW * 1e6), sum(b"alice"), "s17", "quarantine", int(fields[0], 16), target, header)
+        assert records_in(one.spool) == [kept]
+        assert (await one.judged(fields))["error"][0] == 22, "it is judged like any other"
+        counts = one.metrics.gateway
+        assert counts.rejected == {("quarantine", "other"): 1, ("duplicate", "other"): 1}
+        assert (counts.accepted, counts.work) == ({}, 0)
+
+
+async def test_i1_o07_while_the_spool_is_blocked_no_share_in_quarantine_is_answered(tmp_path: Path) -> None:
+    async with desk(tmp_path, 1) as one:
+        in_quarantine(one)
+        one.spool._writer.execute("PRAGMA busy_timeout = 60000")
+        one.spool._reader.execute("BEGIN IMMEDIATE")
+        assert one.wire.call("mining.submit", ["alice.s17", *one.wire.share()[0]]) == []
+        await asyncio.sleep(0.1)
+        assert one.wire.read() == []
+        one.spool._reader.execute("ROLLBACK")
+        await until(lambda: bool(one.wire.written))
+        assert [answer["result"] for answer in one.wire.read()] == [True]
+        assert len(records_in(one.spool)) == 1
+
+
+async def test_i9_o07_a_block_of_a_share_in_quarantine_is_submitted_and_not_credited(tmp_path: Path) -> None:
+    async with desk(tmp_path, ANY_HASH) as one:
+        in_quarantine(one)
+        fields, header = one.wire.share()
+        assert (await one.judged(fields))["result"] is True
+        reject, found = records_in(one.spool)
+        assert isinstance(reject, Reject)
+        assert isinstance(found, Found)
+        assert (found.credited, found.miner_id, found.worker) == (False, sum(b"alice"), "s17")
+        await until(lambda: [raw[:80] for raw in one.node.submitted] == [header])
+
+
+async def test_o07_who_leaves_quarantine_is_credited_from_the_next_share_on(tmp_path: Path) -> None:
+    async with desk(tmp_path, 1) as one:
+        in_quarantine(one)
+        await one.judged(one.wire.share()[0])
+        one.wire.gate.uncredited.clear()
+        one.wire.gate.generation += 1
+        await one.judged(one.wire.share(first=5 << 20)[0])
+        assert [type(record) for record in records_in(one.spool)] == [Reject, Share]
 
 
 # Whole
@@ -301,8 +336,14 @@ def test_i6_the_gatekeeper_over_the_register() -> None:
 
 @asynccontextmanager
 async def serving(
-    directory: Path, nodes: list[Node], start_difficulty: float, *miners: Miner
+    directory: Path,
+    nodes: list[Node],
+    start_difficulty: float,
+    register: Register | None = None,
+    rules: Rules = RULES,
 ) -> AsyncIterator[tuple[Gateway, str]]:
+    """A gateway at which `alatau.s17` and `altai.s17` may mine, unless another register is given."""
+    known = register or register_of("alatau", "altai")
     values: dict[str, Any] = {
         "data_dir": directory,
         "pool": {"name": "Pool", "bin": "940140000385", "chain": "regtest", "address": ADDRESS},
@@ -314,7 +355,7 @@ async def serving(
     }
     settings = Settings(**values)
     async with spooling(directory) as spool:
-        gateway = Gateway(settings, nodes, spool, 5, gate(*miners), Metrics())
+        gateway = Gateway(settings, nodes, spool, 5, known, rules, Metrics())
         task = asyncio.create_task(gateway.run())
         try:
             await until(lambda: bool(gateway.server.addresses) or task.done())
@@ -344,7 +385,7 @@ def test_a_certificate_that_cannot_be_used_is_a_mistake_of_the_configuration(tmp
         "stratum": {"tls": {"certificate": tmp_path / "none.pem", "key": tmp_path / "none.key"}},
     }
     with pytest.raises(ConfigError, match=r"^stratum\.tls: .*none\.pem.* cannot be read.*PEM$"):
-        Gateway(Settings(**values), [FakeNode()], cast("Spool", None), 5, gate(), Metrics())
+        Gateway(Settings(**values), [FakeNode()], cast("Spool", None), 5, Register(), RULES, Metrics())
     with pytest.raises(ConfigError, match=r"none\.pem"):
         require_certificate(Settings(**values))
 
@@ -362,7 +403,7 @@ async def test_a_gateway_that_cannot_listen_leaves_nothing_running(tmp_path: Pat
             "stratum": {"listen": f"127.0.0.1:{taken.getsockname()[1]}"},
         }
         async with spooling(tmp_path) as spool:
-            gateway = Gateway(Settings(**values), [node], spool, 5, gate(), Metrics())
+            gateway = Gateway(Settings(**values), [node], spool, 5, Register(), RULES, Metrics())
             with pytest.raises(OSError, match="in use"):
                 await gateway.run()
             assert not gateway.found_blocks._tasks
@@ -372,8 +413,8 @@ async def test_simulated_miners_on_the_embedded_chain_mine_blocks_that_consensus
     tmp_path: Path,
 ) -> None:
     chain = EmbeddedChain(tmp_path / "chain", 1 << 244)
-    async with serving(tmp_path, [chain], 2.0**-22, miner("alatau", 1), miner("altai", 2)) as (gateway, url):
-        machines = [SimulatedMiner(url, "alatau.s17", 20_000), SimulatedMiner(url, "altai", 20_000)]
+    async with serving(tmp_path, [chain], 2.0**-22) as (gateway, url):
+        machines = [SimulatedMiner(url, "alatau.s17", 20_000), SimulatedMiner(url, "altai.s17", 20_000)]
         async with mining(*machines):
             await until(
                 lambda: gateway.book.current is not None and gateway.book.current.template.height > 3, 30
@@ -398,29 +439,77 @@ async def test_simulated_miners_on_the_embedded_chain_mine_blocks_that_consensus
 
 
 async def test_i6_a_simulated_miner_without_licence_is_told_why(tmp_path: Path) -> None:
-    async with serving(tmp_path, [FakeNode()], 2.0**-22, miner("late", 3, dt.date(2025, 1, 31))) as (
-        gateway,
-        url,
-    ):
-        late, stranger = SimulatedMiner(url, "late.1", 1000), SimulatedMiner(url, "stranger", 1000)
+    register = register_of("late", first=dt.date(2024, 1, 1), last=dt.date(2025, 1, 31))
+    async with serving(tmp_path, [FakeNode()], 2.0**-22, register) as (gateway, url):
+        late, stranger = SimulatedMiner(url, "late.s17", 1000), SimulatedMiner(url, "stranger", 1000)
         async with mining(late, stranger):
             await until(lambda: bool(late.status.refusal and stranger.status.refusal))
-        assert "ended with 2025-01-31" in late.status.refusal
+        assert "L-late for digital mining activity ended on January 31, 2025" in late.status.refusal
         assert "not in the register" in stranger.status.refusal
         assert records_in(gateway.spool) == []
+        refused = gateway.metrics.gateway.refused_authorisations
+        assert set(refused) == {"unknown_account", "licence_ended"}
+        (seen,) = gateway.sightings.drain()
+        assert (seen.sighting.kind, seen.sighting.detail) == ("refused", "licence_ended")
 
 
-async def test_i6_a_revoked_miner_is_refused_while_connected(tmp_path: Path) -> None:
-    one = miner("alatau", 1)
-    async with serving(tmp_path, [FakeNode()], 2.0**-26, one) as (gateway, url):
-        machine = SimulatedMiner(url, "alatau.s17", 5000)
-        async with mining(machine):
+def revoke(gateway: Gateway, account: str, rules: Rules = RULES) -> None:
+    """A court takes the licence, and the gateway hears of it as it does from its follower."""
+    now_us = time.time_ns() // 1000
+    act = Act("revoked", "C-1", rules.day_of(now_us))
+    clerk_of(gateway.register, now_us, rules).act_on_licence(f"L-{account}", act)
+    gateway.register_changed([("licence", gateway.register.miner(account).id)])
+
+
+async def test_i6_a_revoked_miner_is_refused_while_connected_and_sent_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stratum.workers.DISMISS_SECONDS", (0.5, 0.6))
+    monkeypatch.setattr("stratum.server.REVIEWS", 1)
+    async with serving(tmp_path, [FakeNode()], 2.0**-26) as (gateway, url):
+        machine, other = SimulatedMiner(url, "alatau.s17", 5000), SimulatedMiner(url, "altai.s17", 5000)
+        async with mining(machine, other):
             await until(lambda: machine.status.accepted > 2)
-            gateway.gatekeeper.replace(gate())
-            await until(lambda: any("not in the register" in reason for reason in machine.status.rejected))
+            revoke(gateway, "alatau")
+            await until(lambda: any("deprivation" in reason for reason in machine.status.rejected))
             accepted = machine.status.accepted
-            await asyncio.sleep(0.3)
+            await until(lambda: "deprivation" in machine.status.refusal)
             assert machine.status.accepted == accepted
+            assert gateway.server.counts.closed == {"licence": 1}
+            goes_on = other.status.accepted
+            await until(lambda: other.status.accepted > goes_on)
+            assert [
+                one.session.workers.by_name.keys()
+                for one in gateway.server.connections
+                if one.session.working
+            ] == [{"altai.s17"}]
+
+
+async def test_o07_a_machine_that_is_no_unit_works_in_quarantine(tmp_path: Path) -> None:
+    rules = unknown_devices("quarantine")
+    async with serving(tmp_path, [FakeNode()], 2.0**-26, rules=rules) as (gateway, url):
+        machine = SimulatedMiner(url, "alatau.rig99", 5000)
+        async with mining(machine):
+            await until(lambda: machine.status.accepted > 3)
+        kept = records_in(gateway.spool)
+        assert len(kept) >= machine.status.accepted
+        assert {type(record) for record in kept} == {Reject}
+        (seen,) = gateway.sightings.drain()
+        assert (seen.sighting.kind, seen.sighting.worker) == ("unregistered", "rig99")
+
+
+async def test_o07_two_machines_of_one_name_are_a_duplicate(tmp_path: Path) -> None:
+    async with serving(tmp_path, [FakeNode()], 2.0**-26) as (gateway, url):
+        twins = [SimulatedMiner(url, "alatau.s17", 5000), SimulatedMiner(url, "alatau.alatau-s17", 5000)]
+        seen: Counter[str] = Counter()
+
+        def duplicates() -> int:
+            seen.update({one.sighting.detail: one.count for one in gateway.sightings.drain()})
+            return seen["alatau-s17"]
+
+        async with mining(*twins):
+            await until(lambda: duplicates() > 3)
+        assert set(seen) == {"alatau-s17"}
 
 
 async def test_a_gateway_takes_up_what_an_earlier_one_left(
@@ -439,7 +528,7 @@ async def test_a_gateway_takes_up_what_an_earlier_one_left(
     kept.with_suffix(".spooled").unlink(missing_ok=True)
     (tmp_path / "blocks" / "00000009-torn.json").write_text('{"record": "{')
     (tmp_path / "blocks" / "00000009-torn.partial").write_text("{")
-    async with serving(tmp_path, [node], 2.0**-26, miner("alatau", 1)) as (gateway, _):
+    async with serving(tmp_path, [node], 2.0**-26) as (gateway, _):
         await until(lambda: len(node.submitted) > 1)
         assert not kept.with_suffix(".answered").exists()
         node.fault = None
@@ -451,7 +540,7 @@ async def test_a_gateway_takes_up_what_an_earlier_one_left(
 
 
 async def test_a_stop_ends_connections_and_keeps_what_was_accepted(tmp_path: Path) -> None:
-    async with serving(tmp_path, [FakeNode()], 2.0**-26, miner("alatau", 1)) as (gateway, url):
+    async with serving(tmp_path, [FakeNode()], 2.0**-26) as (gateway, url):
         machine = SimulatedMiner(url, "alatau.s17", 50_000)
         async with mining(machine):
             await until(lambda: machine.status.accepted > 5)
@@ -463,7 +552,7 @@ async def test_a_stop_ends_connections_and_keeps_what_was_accepted(tmp_path: Pat
 
 
 async def test_gauges_are_read_when_they_are_scraped(tmp_path: Path) -> None:
-    async with serving(tmp_path, [FakeNode()], 2.0**-26, miner("alatau", 1)) as (gateway, url):
+    async with serving(tmp_path, [FakeNode()], 2.0**-26) as (gateway, url):
         machine = SimulatedMiner(url, "alatau.s17", 5000)
         async with mining(machine):
             await until(lambda: machine.status.accepted > 0)
@@ -485,7 +574,7 @@ async def test_a_simulated_miner_comes_back_when_the_pool_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pool.simulate.RECONNECT_SECONDS", 0.02)
-    async with serving(tmp_path, [FakeNode()], 2.0**-26, miner("alatau", 1)) as (gateway, url):
+    async with serving(tmp_path, [FakeNode()], 2.0**-26) as (gateway, url):
         machine = SimulatedMiner(url, "alatau.s17", 5000)
         async with mining(machine):
             await until(lambda: machine.status.accepted > 0)

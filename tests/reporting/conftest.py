@@ -13,6 +13,8 @@ from payouts.block_state import State
 from payouts.pplns import Split, Window, split
 from register.licence import Licence
 from register.miner import Miner
+from register.payout_address import PayoutAddress
+from register.register import Standing
 from register.rules import load_rules
 from reporting.daily import BlockEvent, BlockFacts, DayFacts, Edition, MinerFacts, PoolFacts
 
@@ -23,9 +25,11 @@ ADDRESS = "bcrt1q6rhpng9evdsfnn833a4f4vej0asu6dk5srld6x"
 NUMBERS = ("940140000385", "990140004654", "061211600012")
 
 
-def miner(id_: int) -> Miner:
-    licence = Licence(f"KZ-{id_}", 1, dt.date(2026, 1, 1), dt.date(2028, 12, 31))
-    return Miner(id_, f"miner{id_}", f"ТОО «Қазына {id_}»", NUMBERS[id_ - 1], licence, ADDRESS)
+def miner(id_: int) -> Standing:
+    first = dt.date(2026, 1, 1)
+    licence = Licence(f"KZ-{id_}", id_, 1, first, first, dt.date(2028, 12, 31))
+    wallet = PayoutAddress(id_, 1, "wallet", ADDRESS, 0)
+    return Standing(Miner(id_, f"miner{id_}", f"ТОО «Қазына {id_}»", NUMBERS[id_ - 1]), licence, wallet)
 
 
 class World:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 import rfc8785
 from hypothesis import given
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from payouts.block_state import NEXT, State
 from payouts.journal import Entry, Posting, block_confirmed
 from payouts.pplns import Split
-from register.licence import Licence
+from register.licence import Act, Licence
 from reporting.daily import BlockEvent, DayFacts, DoesNotReconcile, Edition, PoolFacts, build
 from reporting.equalities import reconcile
 
@@ -126,8 +127,17 @@ def wrong_facts(facts: DayFacts) -> dict[str, DayFacts]:
     (one, two, *_) = entry.postings
     moved = (Posting(one.account, one.amount + 1), Posting(two.account, two.amount - 1), *entry.postings[2:])
     start, _ = facts.rules.day_bounds(facts.day)
-    ended = Licence("KZ-1", 1, dt.date(2026, 1, 1), facts.day - dt.timedelta(days=1))
-    unlicensed = replace(worker, miner=replace(worker.miner, licence=ended))
+    first = dt.date(2026, 1, 1)
+    held = Licence("KZ-1", 1, 1, first, first, facts.day + dt.timedelta(days=1))
+    ended = msgspec.structs.replace(held, valid_to=facts.day - dt.timedelta(days=1))
+    suspended = msgspec.structs.replace(
+        held, acts=(Act("suspended", "D-1", facts.day, 3, facts.day + dt.timedelta(days=60)),)
+    )
+
+    def under(licence: Licence | None) -> DayFacts:
+        standing = worker.standing._replace(licence=licence)
+        return replace(facts, miners=[replace(worker, standing=standing), *facts.miners[1:]])
+
     return {
         "closing balance of account miner:1:payable": replace(
             facts, closing=off_by_one(dict(facts.closing), "miner:1:payable")
@@ -164,7 +174,9 @@ def wrong_facts(facts: DayFacts) -> dict[str, DayFacts]:
                 replace(block, history=(block.history[0], BlockEvent(State.MATURE, start + 9 * HOUR))),
             ],
         ),
-        "without a licence": replace(facts, miners=[unlicensed, *facts.miners[1:]]),
+        "without a licence: .*in force from": under(ended),
+        "without a licence: .*has no licence": under(None),
+        "without a licence: .*was suspended": under(suspended),
         "has work and has shares": replace(facts, miners=[replace(worker, accepted=0), *facts.miners[1:]]),
         "miners named once": replace(facts, miners=[*facts.miners, worker]),
         "sequence 1 and only it": replace(facts, edition=Edition(sequence=2, previous_sha256=None)),
@@ -313,6 +325,11 @@ def test_i3_every_number_of_a_report_that_follows_from_others_is_checked(facts: 
         (("blocks", 0, "found_at"), "2026-11-19T04:00:00.000001+05:00"),
         (("blocks", 0, "window"), None),
         (("miners", 0, "licence", "valid_to"), "2026-11-19"),
+        (("miners", 0, "licence", "standing"), []),
+        (("miners", 0, "licence", "standing", 0, "status"), "suspended"),
+        (("miners", 0, "licence", "standing", 0, "from"), "2026-11-20T01:00:00.000000+05:00"),
+        (("miners", 0, "licence", "standing", 0, "until"), "2026-11-20T23:00:00.000000+05:00"),
+        (("miners", 0, "licence"), None),
         (("journal", "accounts", 0, "account"), "asset:coinbase:lost"),
         (("journal", "classes"), []),
         (("miners",), "none"),

@@ -16,7 +16,7 @@ from typing import Any
 from stratum.device_class import DeviceClasses
 from stratum.difficulty import Difficulty
 from stratum.extranonce import ExtranonceSource
-from stratum.interfaces import Refused, Submitter, Worker
+from stratum.interfaces import Denied, Refused, Submitter, Worker
 from stratum.job import CoinbaseTerms, Job, JobBook, Template
 from stratum.limits import AccountLimits
 from stratum.session import Session
@@ -63,24 +63,52 @@ def template(height: int = 800_000, **changes: Any) -> Template:
 
 @dataclass
 class FakeGate:
-    """Lets everybody in but those in `refused`, each with the same span of time unless told otherwise."""
+    """Lets everybody in but those in `refused`, each with the same span of time unless told otherwise.
+
+    It knows those who have a span, or are in `known`; `uncredited` are in quarantine.
+    """
 
     refused: dict[str, str] = field(default_factory=dict)
+    known: set[str] = field(default_factory=set)
+    uncredited: set[str] = field(default_factory=set)
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)
     notices: dict[str, str] = field(default_factory=dict)
     generation: int = 0
     asked: list[str] = field(default_factory=list)
+    looked: list[str] = field(default_factory=list)
 
-    def admit(self, username: str, now_us: int) -> Worker | str:
+    def admit(self, username: str, now_us: int) -> Worker | Denied:
         self.asked.append(username)
-        if username in self.refused:
-            return self.refused[username]
+        return self._judge(username, now_us)
+
+    def look(self, username: str, now_us: int) -> Worker | Denied:
+        self.looked.append(username)
+        return self._judge(username, now_us)
+
+    def refuse(self, username: str, reason: str) -> None:
+        """From now on a name that is known may not work."""
+        self.refused[username] = reason
+        self.known.add(username)
+        self.generation += 1
+
+    def _judge(self, username: str, now_us: int) -> Worker | Denied:
         account, _, worker = username.partition(".")
+        if username in self.refused:
+            return Denied(self.refused[username], known=username in self.known)
         first, end = self.spans.get(account, (0, FOR_EVER))
         if not first <= now_us < end:
-            return f"licence of {account} is not in force"
-        notice = self.notices.get(account, "")
-        return Worker(username, sum(account.encode()), worker, first, end, account=account, notice=notice)
+            return Denied(f"licence of {account} is not in force", known=True)
+        return Worker(
+            username,
+            sum(account.encode()),
+            worker,
+            first,
+            end,
+            account=account,
+            notices=(self.notices[account],) if account in self.notices else (),
+            credited=username not in self.uncredited,
+            generation=self.generation,
+        )
 
 
 @dataclass

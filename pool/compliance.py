@@ -1,0 +1,163 @@
+"""What the active ledger does for the compliance officer, beside its work on batches (O-03, O-07).
+
+It feeds `pool.device_watch` with the slices of each batch, looks at each clock hour some minutes after its
+end, and makes events of the log out of what gateways and ledger have seen. Nothing of this may hold up the
+ledger: `taken` never raises and never waits, and what fails here is done again from PostgreSQL.
+
+An hour that is counted from PostgreSQL may have been looked at before, by this ledger or another one. What a
+sighting of that day covers already is not counted again: counts may miss an hour, and never double one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from pool import register_store
+from pool.database import UNAVAILABLE, reason_of
+from pool.device_watch import HOUR_US, MINUTE_US, DeviceWatch, Finding, Hour, Part, look
+from pool.intake import Taken
+from pool.ledger import unix_microseconds
+from pool.register_follower import RegisterFollower
+from register.clerk import Terms
+from register.register import Register
+from register.sighting import Seen, SightingKind
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 2.0
+LOOK_SECONDS = 300.0
+"""A round that takes longer is given up: the host of PostgreSQL may have vanished without a word."""
+NAMES_AT_ONCE: Final = 1000
+"""Names of an hour that are looked at, or read, before others may work."""
+
+
+class Compliance:
+    """The task beside a ledger; `active` says whether that ledger is the active one."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        terms: Terms,
+        active: Callable[[], bool],
+        now_us: Callable[[], int] = unix_microseconds,
+    ) -> None:
+        self._engine = engine
+        self._terms = terms
+        self._active = active
+        self._now_us = now_us
+        self._watch = DeviceWatch()
+        self._register = Register()
+        self._follower = RegisterFollower(engine, self._register, ("device",), lambda changes: None)
+        self._away = False
+
+    def taken(self, taken: Taken) -> None:
+        """The ledger has committed a batch."""
+        try:
+            self._watch.take(taken.position, taken.gateway_number, taken.slices, self._now_us())
+        except Exception:
+            log.exception("the watch over hardware units failed; it starts over behind this batch")
+            self._watch = DeviceWatch()
+
+    async def run(self) -> None:
+        """Work for ever while the ledger is active, and wait while it is not."""
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self.step()
+                self._away = False
+            except UNAVAILABLE as error:
+                if not self._away:
+                    log.warning("compliance: PostgreSQL is away (%s); trying again", reason_of(error))
+                self._away = True
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def step(self) -> None:
+        """Look at the hours that are over, and make events of what was seen."""
+        if not self._active():
+            self._watch = DeviceWatch()  # another ledger counts now; hours go on from PostgreSQL
+            return
+        now_us = self._now_us()
+        for hour in self._watch.closed(now_us):
+            await self._report(hour.start_us, hour)
+        for start_us in self._watch.to_read(now_us):
+            await self._report(start_us, None)
+        while await register_store.record_sightings(self._engine, self._terms):
+            pass
+
+    async def _report(self, start_us: int, counted: Hour | None) -> None:
+        """Look at an hour; on any failure it is read later."""
+        try:
+            await self._follower.catch_up()
+            hour = counted or await read_hour(self._engine, start_us)
+            found = [one.seen for one in await self._look(hour) if await self._holds(one)]
+            if counted is None:
+                found = await self._uncovered(found)
+            await register_store.add_sightings(self._engine, found)
+        except BaseException:
+            self._watch.read_later(start_us, self._now_us())
+            raise
+
+    async def _look(self, hour: Hour) -> list[Finding]:
+        found: list[Finding] = []
+        names = list(hour.rates)
+        for start in range(0, len(names), NAMES_AT_ONCE):
+            chunk = names[start : start + NAMES_AT_ONCE]
+            found += look(hour, chunk, self._register.units_named, self._terms.rules)
+            await asyncio.sleep(0)
+        return found
+
+    async def _holds(self, finding: Finding) -> bool:
+        """A unit that was changed since the hour began may have had another name, miner or nominal rate."""
+        if finding.seen.sighting.kind is not SightingKind.OVERRATE:
+            return True
+        versions = await register_store.history(self._engine, "device", finding.registry_number)
+        return versions[-1].at_us < finding.seen.sighting.first_us
+
+    async def _uncovered(self, found: list[Seen]) -> list[Seen]:
+        if not found:
+            return []
+        day = found[0].sighting.day
+        known = await register_store.read_sightings(self._engine, day, day)
+        until = {one.sighting.key: one.last_us for one in known}
+        return [one for one in found if until.get(one.sighting.key, 0) < one.last_us]
+
+
+async def read_hour(engine: AsyncEngine, start_us: int) -> Hour:
+    """An hour as the ledger's slices have it, counted by PostgreSQL as `part_of` does."""
+    hour = Hour(start_us)
+    async with engine.connect() as connection:
+        result = await connection.stream(_PARTS, {"start": start_us, "end": start_us + HOUR_US})
+        async for rows in result.partitions(NAMES_AT_ONCE):
+            for row in rows:
+                part = Part(int(row.work), int(row.spread), int(row.shares), row.minutes)
+                hour.add(row.gateway_number, (row.miner_id, row.worker), part)
+    return hour
+
+
+_PARTS: Final = sa.text(f"""
+    SELECT gateway_number, miner_id, worker,
+        sum(div(work * inside, whole)) AS work,
+        sum(div(div(work * work, shares) * inside, whole)) AS spread,
+        sum(div(CAST(shares AS numeric) * inside, whole)) AS shares,
+        bit_or(
+            CASE WHEN first_us >= :start
+                THEN CAST(1 AS bigint) << CAST((first_us - :start) / {MINUTE_US} AS integer) ELSE 0 END
+            | CASE WHEN last_us < :end
+                THEN CAST(1 AS bigint) << CAST((last_us - :start) / {MINUTE_US} AS integer) ELSE 0 END
+        ) AS minutes
+    FROM (
+        SELECT batch.gateway_number, slice.*,
+            least(last_us + 1, :end) - greatest(first_us, :start) AS inside,
+            last_us - first_us + 1 AS whole
+        FROM slice JOIN batch ON batch.position = slice.batch_position
+        WHERE last_us >= :start AND first_us < :end
+    ) AS parts
+    GROUP BY gateway_number, miner_id, worker
+""")  # noqa: S608 - the one value in it is a constant of ours
+"""What of the slices falls into an hour, by gateway and name."""

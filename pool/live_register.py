@@ -1,0 +1,84 @@
+"""The register in the memory of a process that shows it: as it stands, or as it stood before an instant.
+
+Whoever asks for it gets all that PostgreSQL held at that moment: a look at the newest event, and the events
+behind the last one that is known. So nobody loads a hundred thousand hardware units for one request, and who
+has just written reads what was written.
+
+What `current` gives changes at the next `await`; who works on it for longer holds it. The past does not
+change; it is loaded when it is asked for, for one at a time, and the last one asked for is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from pool import register_store
+from pool.database import UNAVAILABLE, refused
+from pool.reading import AWAY, READ_SECONDS, REFUSED, DatabaseAway, reading
+from pool.register_follower import RegisterFollower
+from pool.register_store import STANDING_KINDS
+from register.register import Register
+
+log = logging.getLogger(__name__)
+
+LOAD_SECONDS = 60.0
+"""For reading the whole of it."""
+
+
+class LiveRegister:
+    """See the head of this file. One for a process."""
+
+    def __init__(self, engine: AsyncEngine, kinds: Sequence[str] = STANDING_KINDS) -> None:
+        self._engine = engine
+        self._register = Register()
+        self._follower = RegisterFollower(engine, self._register, kinds, lambda changes: None)
+        self._following = asyncio.Lock()
+        self._loading = asyncio.Lock()
+        self._past: tuple[tuple[str, ...], int, Register] | None = None
+
+    @property
+    def age_seconds(self) -> float | None:
+        """Since it was last known to be what PostgreSQL holds; None before that."""
+        read_at = self._follower.read_at
+        return None if read_at is None else max(time.time() - read_at, 0.0)
+
+    async def current(self) -> Register:
+        """The register as it stands, until the next `await`; raises DatabaseAway."""
+        async with self.held() as register:
+            return register
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[Register]:
+        """The same, and it does not change while it is held: for work that goes to a thread."""
+        async with self._following:
+            async with asking(LOAD_SECONDS if self._follower.read_at is None else READ_SECONDS):
+                await self._follower.catch_up()
+            yield self._register
+
+    async def before(self, before_us: int, kinds: Sequence[str]) -> Register:
+        """The records of some kinds as they stood before an instant that is over; raises DatabaseAway."""
+        wanted = tuple(kinds)
+        async with self._loading:
+            if self._past is None or self._past[:2] != (wanted, before_us):
+                self._past = None
+                async with reading(self._engine, LOAD_SECONDS) as connection:
+                    found = await register_store.load(connection, wanted, before_us)
+                self._past = (wanted, before_us, found)
+            return self._past[2]
+
+
+@asynccontextmanager
+async def asking(seconds: float = READ_SECONDS) -> AsyncIterator[None]:
+    """What is asked of PostgreSQL inside ends in time; raises DatabaseAway."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except UNAVAILABLE as error:
+        log.debug("register: cannot be read: %s: %s", type(error).__name__, error)
+        raise DatabaseAway(REFUSED if refused(error) else AWAY) from error

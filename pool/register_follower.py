@@ -1,0 +1,131 @@
+"""Keeps a register in memory up to date with PostgreSQL, within a second or so.
+
+Once a second it asks for the newest event, a single index look-up, and fetches what is new. Records are put
+into the live register between two turns of the loop, in small portions, so that an import of a hundred
+thousand holds up nobody's share. With PostgreSQL away the register stays as it was last known.
+
+A log that no longer holds the last known event (a restored backup) is read anew as a whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from pool import register_store
+from pool.database import UNAVAILABLE, reason_of, register_event
+from pool.register_replica import RegisterReplica, ReplicaError, Version
+from pool.register_store import Head
+from register.licence import Licence
+from register.records import decode
+from register.register import Register
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+QUERY_SECONDS = 30.0
+"""A query that takes longer is given up: the host of PostgreSQL may have vanished without a word."""
+PORTION = 200
+"""Records put into the register before the loop may turn."""
+
+Changes = Iterable[tuple[str, int]]
+"""Kind of each record that changed, and the miner of a licence, else 0."""
+
+
+class RegisterFollower:
+    """Follows the kinds of record that it was given, for `changed` to be told."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        register: Register,
+        kinds: Sequence[str],
+        changed: Callable[[Changes], object],
+        replica: RegisterReplica | None = None,
+    ) -> None:
+        self._engine = engine
+        self._register = register
+        self._kinds = tuple(kinds)
+        self._changed = changed
+        self._replica = replica
+        self.read_at: float | None = None
+        """Unix time when the register was last known to be that of PostgreSQL."""
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        away = False
+        while True:
+            try:
+                async with asyncio.timeout(QUERY_SECONDS):
+                    await self.catch_up()
+                away = False
+            except UNAVAILABLE as error:
+                if not away:
+                    log.warning(
+                        "register: PostgreSQL is away (%s); keeping to what is known", reason_of(error)
+                    )
+                away = True
+            except ReplicaError as error:
+                log.error("%s", error)
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def catch_up(self) -> bool:
+        """Take what is new; whether there was any. Raises what a lost database raises, and ReplicaError."""
+        register = self._register
+        async with self._engine.connect() as connection:
+            await connection.execution_options(isolation_level="REPEATABLE READ")
+            async with connection.begin():
+                head = await register_store.head(connection)
+                if (head.seq, head.sha256) == (register.seq, register.sha256):
+                    self.read_at = time.time()
+                    return False
+                anew = await register_store.hash_at(connection, register.seq) != register.sha256
+                versions = await self._versions(connection, 0 if anew else register.seq, head)
+        if anew:
+            log.warning("register: the log does not hold event %d as known; read anew", register.seq)
+        await self._take(versions, head, anew=anew)
+        self.read_at = time.time()
+        if self._replica is not None:
+            await asyncio.to_thread(self._replica.store, head, versions, anew=anew)
+        return True
+
+    async def _versions(self, connection: AsyncConnection, after: int, head: Head) -> list[Version]:
+        """The newest version of each record that changed behind event `after`, up to the head."""
+        newest = (
+            sa.select(register_event.c.kind, register_event.c.key, register_event.c.body)
+            .ext(distinct_on(register_event.c.kind, register_event.c.key))
+            .where(
+                register_event.c.seq > after,
+                register_event.c.seq <= head.seq,
+                register_event.c.kind.in_(self._kinds),
+            )
+            .order_by(register_event.c.kind, register_event.c.key, register_event.c.seq.desc())
+        )
+        return [(row.kind, row.key, row.body) for row in await connection.execute(newest)]
+
+    async def _take(self, versions: list[Version], head: Head, *, anew: bool) -> None:
+        # A whole new register is built aside and taken at once: nobody may meet it half empty.
+        target = Register() if anew else self._register
+        changes: set[tuple[str, int]] = set()
+        for number, (kind, key, body) in enumerate(versions, 1):
+            record = decode(kind, body)
+            target.put(kind, key, record)
+            changes.add((kind, _miner_of(record)))
+            if number % PORTION == 0:
+                await asyncio.sleep(0)
+        if anew:
+            self._register.become(target)
+            changes |= {("licence", 0), ("accreditation", 0)}
+        self._register.seq, self._register.sha256, self._register.at_us = head
+        self._changed(changes)
+
+
+def _miner_of(record: msgspec.Struct) -> int:
+    return record.miner_id if isinstance(record, Licence) else 0
