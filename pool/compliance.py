@@ -83,25 +83,27 @@ class Compliance:
             self._watch = DeviceWatch()  # another ledger counts now; hours go on from PostgreSQL
             return
         now_us = self._now_us()
-        for hour in self._watch.closed(now_us):
-            await self._report(hour.start_us, hour)
-        for start_us in self._watch.to_read(now_us):
-            await self._report(start_us, None)
+        due: dict[int, Hour | None] = {hour.start_us: hour for hour in self._watch.closed(now_us)}
+        due |= dict.fromkeys(self._watch.to_read(now_us))
+        try:
+            while due:
+                start_us = next(iter(due))
+                await self._report(start_us, due[start_us])
+                del due[start_us]
+        finally:
+            for start_us in due:  # what failed, and what had to wait for it
+                self._watch.read_later(start_us, self._now_us())
         while await register_store.record_sightings(self._engine, self._terms):
             pass
 
     async def _report(self, start_us: int, counted: Hour | None) -> None:
-        """Look at an hour; on any failure it is read later."""
-        try:
-            await self._follower.catch_up()
-            hour = counted or await read_hour(self._engine, start_us)
-            found = [one.seen for one in await self._look(hour) if await self._holds(one)]
-            if counted is None:
-                found = await self._uncovered(found)
-            await register_store.add_sightings(self._engine, found)
-        except BaseException:
-            self._watch.read_later(start_us, self._now_us())
-            raise
+        """Look at an hour, as it was counted here or as PostgreSQL has it."""
+        await self._follower.catch_up()
+        hour = counted or await read_hour(self._engine, start_us)
+        found = [one.seen for one in await self._look(hour) if await self._holds(one)]
+        if counted is None:
+            found = await self._uncovered(found)
+        await register_store.add_sightings(self._engine, found)
 
     async def _look(self, hour: Hour) -> list[Finding]:
         found: list[Finding] = []

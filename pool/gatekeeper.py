@@ -19,8 +19,9 @@ from urllib.parse import unquote
 import msgspec
 
 from pool.sightings import Sightings
-from register.catalogue import text
+from register.catalogue import messages, text
 from register.gate import Admission, Gate, Refusal, RefusalKind
+from register.miner import LANGUAGES
 from register.rules import Rules
 from stratum.interfaces import Denied, Worker
 
@@ -42,6 +43,8 @@ class RegisterGatekeeper:
         self._refusals = refusals
         self._sightings = sightings
         self._rules = rules
+        for language in LANGUAGES:
+            messages(language)  # read here, and not while shares wait
 
     def changed(self) -> None:
         """The register has changed: every worker is asked for again before its next share is judged."""
@@ -55,14 +58,29 @@ class RegisterGatekeeper:
             self._sightings.refused(verdict, now_us)
             return self._denied(verdict, username)
         self._sightings.let_in(verdict, now_us)
-        return self._worker(verdict, username, now_us)
+        return self._worker(verdict, username)
 
     def look(self, username: str, now_us: int) -> Worker | Denied:
         """The same of one that was let in before; it counts nowhere."""
         verdict = self._ask(username, now_us)
         if isinstance(verdict, Refusal):
             return self._denied(verdict, username)
-        return self._worker(verdict, username, now_us)
+        return self._worker(verdict, username)
+
+    def notices_for(self, username: str, now_us: int) -> list[str]:
+        """What the miner should be told of its worker, of its licence."""
+        admission = self._ask(username, now_us)
+        if isinstance(admission, Refusal):
+            return []
+        notices = []
+        if admission.device is None:
+            how = "notice.device_flagged" if admission.credited else "notice.device_quarantined"
+            worker = _shown(admission.worker) or "-"
+            notices.append(text(admission.language, how, account=admission.account, worker=worker))
+        row = self._rules.find("licence_warning", self._rules.day_of(now_us))
+        horizon_us = now_us + (row.integer("miner_notice_days") if row is not None else 0) * DAY_US
+        ending = self._ending(admission, username, horizon_us)
+        return [*notices, ending] if ending else notices
 
     def _ask(self, username: str, now_us: int) -> Admission | Refusal:
         verdict = self._gate.admit(username, now_us)
@@ -80,7 +98,7 @@ class RegisterGatekeeper:
             reason = text(refusal.language, "refusal.cut_name", reason=reason, length=len(username))
         return Denied(reason, known=refusal.miner_id != 0)
 
-    def _worker(self, admission: Admission, username: str, now_us: int) -> Worker:
+    def _worker(self, admission: Admission, username: str) -> Worker:
         number = admission.device
         return Worker(
             username=username,
@@ -89,30 +107,10 @@ class RegisterGatekeeper:
             valid_from_us=admission.valid_from_us,
             valid_until_us=admission.valid_until_us,
             account=admission.account,
-            notices=self._notices(admission, username, now_us),
             credited=admission.credited,
             unit=self._sightings.unit(number) if number is not None else None,
             generation=self.generation,
         )
-
-    def _notices(self, admission: Admission, username: str, now_us: int) -> tuple[str, ...]:
-        notices = []
-        if admission.device is None:
-            how = "notice.device_flagged" if admission.credited else "notice.device_quarantined"
-            notices.append(
-                text(
-                    admission.language,
-                    how,
-                    account=admission.account,
-                    worker=_shown(admission.worker) or "-",
-                )
-            )
-        row = self._rules.find("licence_warning", self._rules.day_of(now_us))
-        horizon_us = now_us + (row.integer("miner_notice_days") if row is not None else 0) * DAY_US
-        if admission.valid_until_us <= horizon_us:
-            ends = self._ending(admission, username, horizon_us)
-            notices += [ends] if ends else []
-        return tuple(notices)
 
     def _ending(self, admission: Admission, username: str, horizon_us: int) -> str:
         """What will end the work of a worker before the horizon; empty when something follows on it."""

@@ -6,6 +6,7 @@ asks them and knows nothing else of the world.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,8 +39,6 @@ class Worker:
     valid_until_us: int
     account: str
     """The licensed miner's account, however the name was spelt."""
-    notices: tuple[str, ...] = ()
-    """What the miner should be told, a licence that ends soon, say."""
     credited: bool = True
     """False in quarantine: its shares are answered like all others, and nothing is owed for them."""
     unit: Unit | None = None
@@ -71,7 +70,11 @@ class Gatekeeper(Protocol):
         ...
 
     def look(self, username: str, now_us: int) -> Worker | Denied:
-        """The same of a name that was let in before: it is not counted, and no notice is taken of it."""
+        """The same of a name that was let in before; it counts nowhere."""
+        ...
+
+    def notices_for(self, username: str, now_us: int) -> Sequence[str]:
+        """What the miner behind a name should be told: a licence that ends soon, say."""
         ...
 
 

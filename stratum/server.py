@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 SWEEP_SECONDS = 0.1
 SWEEPS = 10
 """So many sweeps look at every connection once."""
-REVIEWS = 30
+REVIEWS = 40
 """In so many sweeps every connection is looked at once: may anybody on it still work?"""
 REVIEW_NAMES = 1000
 """When so many workers were looked at, the rest has to wait for the next sweep."""

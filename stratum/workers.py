@@ -24,7 +24,7 @@ WORKERS_LIMIT = 4096
 """Worker names on one connection."""
 NOTICES_LIMIT = 10
 """Messages that one connection is shown together."""
-DISMISS_SECONDS = (15.0, 45.0)
+DISMISS_SECONDS = (15.0, 42.0)
 """After so long a connection ends on which nobody may work any more; each after a time between these."""
 
 _numbers = count(1)
@@ -115,8 +115,7 @@ class Workers:
 
     def notices(self, now_us: int) -> list[str]:
         """What the accounts of this connection should be told now, each text once."""
-        verdicts = (self._gate.look(username, now_us) for username in self.by_name)
-        texts = (text for one in verdicts if isinstance(one, Worker) for text in one.notices)
+        texts = (text for username in self.by_name for text in self._gate.notices_for(username, now_us))
         return list(islice(dict.fromkeys(texts), NOTICES_LIMIT))
 
     def leave(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import fields
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,18 @@ import typer.main
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from pool import gatekeeper, work
+from pool import work
 from pool.cli import cli
-from pool.config import DeviceClassSection, NodeSection, Settings, StratumSection, TlsSection, load
+from pool.config import (
+    RULES_FILE,
+    DeviceClassSection,
+    NodeSection,
+    Settings,
+    StratumSection,
+    TlsSection,
+    load,
+)
+from register.rules import load_rules
 from stratum import (
     connection,
     limits,
@@ -42,6 +52,7 @@ STRATUM = (HOUSE / "docs" / "stratum.md").read_text("utf-8")
 OPERATOR = (HOUSE / "docs" / "operator.md").read_text("utf-8")
 EXAMPLE = HOUSE / "configs" / "example.toml"
 DEFAULTS = ServerLimits()
+NOTICE_DAYS = load_rules(RULES_FILE).on("licence_warning", date(2026, 11, 24)).integer("miner_notice_days")
 
 
 # docs/stratum.md
@@ -120,7 +131,7 @@ def test_the_table_of_device_classes_is_the_one_in_force() -> None:
         f"no node has spoken for {work.GIVE_UP_SECONDS:g} seconds",
         f"within {work.EMPTY_AFTER_SECONDS * 1000:g} ms",
         f"{job_module.NTIME_AHEAD} seconds ahead of now",
-        f"ends within {gatekeeper.NOTICE_US // 86_400_000_000} days",
+        f"ends within {NOTICE_DAYS} days",
         f"at most {job_module.COINBASE_LIMIT} bytes",
         f"| extranonce1 | {job_module.EXTRANONCE1_SIZE} bytes",
         f"| extranonce2 | {job_module.EXTRANONCE2_SIZE} bytes",

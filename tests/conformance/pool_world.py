@@ -74,12 +74,15 @@ class Gate:
             0,
             FOR_EVER,
             account=account,
-            notices=(self.notices[account],) if account in self.notices else (),
             generation=self.generation,
         )
 
     def look(self, username: str, now_us: int) -> Worker | Denied:
         return self.admit(username, now_us)
+
+    def notices_for(self, username: str, now_us: int) -> list[str]:
+        account = username.partition(".")[0]
+        return [self.notices[account]] if account in self.notices else []
 
     def refuse(self, account: str, reason: str) -> None:
         """From now on."""

@@ -1,149 +1,28 @@
-"""The commands of the register, against real PostgreSQL: by hand, in bulk, by whom, and as it stood."""
+"""The commands of the register, against real PostgreSQL: by hand, by whom, and as it stood."""
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
 import hashlib
 import json
 import re
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-import typer
 import uvloop
-from typer.testing import CliRunner, Result
+from rich.console import Console
 
-from pool import (
-    cli_centres,
-    cli_compliance,
-    cli_devices,
-    cli_licences,
-    cli_miners,
-    cli_people,
-    cli_pool,
-    cli_register,
-    register_store,
-    spreadsheet,
-)
+from pool import cli_view, spreadsheet
 from pool.database import create_engine
-from register.event import Event
-from register.register import Register
 from register.tables import TABLES
-from tests.campaign import extent
-from tests.integration.pool_process import ADDRESS, PoolProcess
-
-BIN, OTHER_BIN, HOST_BIN = "230440000105", "940140000385", "040340000097"
-OTHER_ADDRESS = "bcrt1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3qzf4jry"
-TODAY = dt.datetime.now(dt.UTC).date()
-app = typer.Typer()
-for module in (
-    cli_centres, cli_compliance, cli_devices, cli_licences, cli_miners, cli_people, cli_pool, cli_register,
-):  # fmt: skip
-    app.add_typer(module.cli, name=module.__name__.removeprefix("pool.cli_"))
-
-
-class Office:
-    """Commands on one pool's register, and what its log says."""
-
-    def __init__(self, directory: Path, database_url: str) -> None:
-        self.directory = directory
-        self.url = database_url
-        self.config = PoolProcess(directory, database_url).config
-        self.token: Path | None = None
-
-    def run(self, *arguments: str) -> Result:
-        token = ["--token-file", str(self.token)] if self.token and "--reason" in arguments else []
-        return CliRunner().invoke(app, [*arguments, *token, "--config", str(self.config)])
-
-    def do(self, line: str, *arguments: str, reason: str | None = "for a test") -> str:
-        """A command that works; its words."""
-        given = [*line.split(), *arguments, *(["--reason", reason] if reason else [])]
-        result = self.run(*given)
-        assert result.exit_code == 0, (given, result.output, result.exception)
-        return result.output
-
-    def see(self, line: str, *arguments: str) -> str:
-        """A command that only reads."""
-        return self.do(line, *arguments, reason=None)
-
-    def fail(self, line: str, *arguments: str, code: int = 2, reason: str | None = "for a test") -> str:
-        result = self.run(*line.split(), *arguments, *(["--reason", reason] if reason else []))
-        assert result.exit_code == code, (result.output, result.exception)
-        return result.stderr
-
-    def four_eyes(self) -> None:
-        self.config.write_text(
-            self.config.read_text() + '\n[compliance]\nfour_eyes = ["payout_address", "licence_status"]\n'
-        )
-
-    def events(self) -> list[Event]:
-        async def read() -> list[Event]:
-            engine = create_engine(self.url)
-            try:
-                return await register_store.events(engine, limit=1_000_000)
-            finally:
-                await engine.dispose()
-
-        return uvloop.run(read())
-
-    def register(self) -> Register:
-        async def read() -> Register:
-            engine = create_engine(self.url)
-            try:
-                return await register_store.read(engine)
-            finally:
-                await engine.dispose()
-
-        return uvloop.run(read())
-
-    def enter_altai(self) -> None:
-        """A miner of subtype I with its centre, licence, wallet and one unit."""
-        self.do(
-            f"miners add altai --title Altai --bin {BIN} --address {ADDRESS}", "--contact", "Aset;a@b.kz;"
-        )
-        self.enter_centre("C-1", BIN)
-        self.do(
-            "licences add L-1 --miner altai --subtype 1 --issued-on 2026-01-01 --valid-from 2026-01-01 "
-            "--valid-to 2028-12-31"
-        )
-        self.enter_unit("KZ-1", "s17")
-
-    def enter_centre(self, code: str, holder: str) -> None:
-        self.do(
-            f"centres add {code} --title Hall --address Ekibastuz --holder-bin {holder} --holder-title Hold "
-            f"--legal-basis ownership --document deed"
-        )
-
-    def enter_unit(self, number: str, worker: str) -> None:
-        self.do(
-            f"devices add {number} --account altai --worker {worker} --manufacturer Bitmain --model S17 "
-            f"--serial SN-{number} --nominal-ths 56.5 --nominal-w 2520 --owner-bin {BIN} --centre C-1 "
-            f"--included-on 2026-01-01"
-        )
+from tests.integration.office import BIN, OTHER_ADDRESS, OTHER_BIN, TODAY, Office, device_rows, enter_all
+from tests.integration.pool_process import ADDRESS
 
 
 @pytest.fixture
 def office(tmp_path: Path, database_url: str) -> Office:
     return Office(tmp_path, database_url)
-
-
-def rows_of(path: Path) -> list[list[str]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return list(csv.reader(file))
-
-
-def device_rows(count: int, account: str = "altai", centre: str = "C-1") -> list[list[str]]:
-    return [
-        [
-            f"N-{number}", account, f"rig{number}", "Bitmain", "S19", f"SN{number}", "95.5", "3250", BIN,
-            centre, "hall 1", "", "2026-01-31", "",
-        ]
-        for number in range(count)
-    ]  # fmt: skip
 
 
 # By hand
@@ -259,6 +138,20 @@ def test_searching_and_paging(office: Office) -> None:
         r"N-59 .*altai\.rig59 .*Bitmain S19 .*SN59 .*95\.5 .*C-1 .*registered",
         office.see("devices list --all"),
     )
+
+
+def test_tables_of_a_terminal_of_80_columns_lose_nothing(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter_all(office)
+    title = "Limited liability partnership Ekibastuz digital mining of the north"
+    office.do(f"miners set ile --bin {OTHER_BIN} --title", title)
+    monkeypatch.setattr(cli_view, "console", Console(force_terminal=True, width=80, color_system=None))
+    shown = office.see("miners list")
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "…" not in shown
+    for whole in (BIN, OTHER_BIN, "2028-12-31", *title.split()):
+        assert whole in shown
 
 
 def test_licences_that_end_soon(office: Office) -> None:
@@ -409,182 +302,3 @@ def test_the_log_tells_who_changed_what(office: Office) -> None:
     assert "entered" not in newest
     assert "moved" in office.see("register log --since", str(TODAY - dt.timedelta(days=1)))
     assert "moved" not in office.see("register log --since", str(TODAY + dt.timedelta(days=2)))
-
-
-# In bulk
-
-
-def import_(office: Office, kind: str, rows: Sequence[Sequence[str]], *options: str, code: int = 0) -> Result:
-    path = office.directory / f"{kind}.csv"
-    spreadsheet.write(path, TABLES[kind].names, rows)
-    result = office.run(f"{kind}s", "import", str(path), *options)
-    assert result.exit_code == code, (result.output, result.exception)
-    return result
-
-
-def enter_all(office: Office) -> None:
-    """A register with something in every table."""
-    office.enter_altai()
-    office.enter_centre("C-2", HOST_BIN)
-    import_(
-        office, "miner", [["ile", '=Ile; +"Co"', OTHER_BIN, "ru", "-A\\;B;x@y.kz|C;;+7 701 1", OTHER_ADDRESS]]
-    )
-    import_(
-        office,
-        "licence",
-        [["L-2", "ile", "II", "2026-01-01", "2026-01-01", "31.12.2028", "@Ministry",
-          f"suspended;D-1;{TODAY};2;{TODAY + dt.timedelta(days=70)}"]],
-    )  # fmt: skip
-    row = device_rows(1, "ile", "C-2")[0]
-    row[8], row[11] = OTHER_BIN, "H-1"
-    import_(office, "device", [*device_rows(3)[1:], row])
-
-
-@pytest.mark.parametrize("suffix", ["csv", "xlsx"])
-def test_an_export_imported_again_changes_nothing(office: Office, suffix: str) -> None:
-    enter_all(office)
-    before = office.events()
-    for kind in TABLES:
-        path = office.directory / f"out.{kind}.{suffix}"
-        office.see(f"{kind}s export", str(path))
-        said = office.see(f"{kind}s import", str(path))
-        count = len(list(spreadsheet.read(path).rows))
-        assert count
-        assert f"0 entered, 0 changed, {count} as before, 0 bad" in said.replace("\n", " ")
-    assert office.events() == before
-    wallet = office.register().addresses["2.1"]
-    assert wallet.address == OTHER_ADDRESS
-
-
-def test_an_import_changes_what_differs_and_names_its_file(office: Office) -> None:
-    enter_all(office)
-    before = len(office.events())
-    rows = device_rows(3)[1:]
-    rows[0][10], rows[1][13] = "hall 2", "2026-09-01"
-    assert "0 entered, 2 changed, 0 as before" in import_(office, "device", rows).stdout
-    new = office.events()[before:]
-    assert [event.action for event in new] == ["changed", "excluded"]
-    assert re.fullmatch(r"import of device\.csv, SHA-256 [0-9a-f]{64}", new[0].reason)
-    path = office.directory / "places.csv"
-    path.write_text("Registry_Number;PLACE\nN-1;hall 3\n")
-    office.do("devices import", str(path), reason="they moved")
-    assert office.register().devices["N-1"].place == "hall 3"
-    assert office.events()[-1].reason == "they moved"
-
-
-def test_nothing_of_a_bad_file_is_applied(office: Office) -> None:
-    """Parse errors and the clerk's refusals alike come back, and every one of them."""
-    office.enter_altai()
-    before = office.events()
-    rows = device_rows(6)
-    rows[1][6], rows[1][12] = "fast", "soon"
-    rows[2][1] = "nobody"
-    rows[3][5] = "SN0"  # the serial number of the first
-    rows[4][0] = "N-0"
-    result = import_(office, "device", rows, code=1)
-    assert office.events() == before
-    assert "2 entered" in result.stdout
-    assert "nothing was stored" in result.stdout
-    assert "line 3: nominal_ths: 'fast'" in result.stderr
-    told = rows_of(office.directory / "device.csv.errors.csv")
-    assert told[0] == ["line", "column", "reason", *TABLES["device"].names]
-    assert [(row[0], row[1]) for row in told[1:]] == [
-        *(("3", "nominal_ths"), ("3", "included_on"), ("4", "account"), ("5", ""), ("6", "registry_number")),
-    ]
-    assert "SN0 stands under registry number N-0 already" in told[4][2]
-    assert told[1][3:] == rows[1]
-    assert not any(told[2][3:])
-
-
-def test_the_good_rows_are_taken_when_asked_and_the_bad_ones_mended(office: Office) -> None:
-    office.enter_altai()
-    rows = device_rows(4)
-    rows[1][6], rows[1][12] = "fast", "soon"
-    errors = office.directory / "bad.csv"
-    import_(office, "device", rows, "--partial", "--errors", str(errors), code=1)
-    assert set(office.register().devices) == {"KZ-1", "N-0", "N-2", "N-3"}
-    text = errors.read_text("utf-8-sig").replace("fast", "95").replace("soon", "2026-01-31", 2)
-    errors.write_text(text)
-    office.see("devices import", str(errors))
-    assert office.register().devices["N-1"].nominal_ghs == 95_000
-
-
-def test_a_dry_run_writes_nothing(office: Office) -> None:
-    office.enter_altai()
-    before = office.events()
-    said = import_(office, "device", device_rows(3), "--dry-run").stdout
-    assert "3 entered" in said
-    assert "nothing was stored" in said
-    assert office.events() == before
-
-
-def test_a_bad_miner_leaves_no_trace_in_a_partial_import(office: Office) -> None:
-    office.enter_altai()
-    rows = [
-        ["ile", "Ile", OTHER_BIN, "", "", ADDRESS],  # another miner's wallet
-        ["ulba", "Ulba", HOST_BIN, "", "", OTHER_ADDRESS.upper()],
-        ["esil", "Esil", HOST_BIN, "", "", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"],
-    ]
-    result = import_(office, "miner", rows, "--partial", code=1)
-    assert "another miner has it" in result.stderr
-    assert [miner.name for miner in office.register().miners.values()] == ["altai", "ulba"]
-    assert import_(office, "miner", rows[1:2]).stdout.count("1 as before") == 1
-
-
-def test_acts_in_a_file_follow_those_of_the_register(office: Office) -> None:
-    office.enter_altai()
-    term = ["L-1", "altai", "1", "2026-01-01", "2026-01-01", "2028-12-31", ""]
-    until = TODAY + dt.timedelta(days=60)
-    suspended = f"suspended;D-1;{TODAY};1;{until}"
-    import_(office, "licence", [[*term, suspended]])
-    import_(office, "licence", [[*term, f"{suspended}|resumed;A-1;{TODAY + dt.timedelta(days=9)}"]])
-    assert [act.kind for act in office.register().licences["L-1"].acts] == ["suspended", "resumed"]
-    before = office.events()
-    assert "which stay and stand first" in import_(office, "licence", [[*term, suspended]], code=1).stderr
-    assert "which stay and stand first" in import_(office, "licence", [[*term, ""]], code=1).stderr
-    assert office.events() == before
-    term[6] = "Ministry"
-    import_(office, "licence", [[*term, f"{suspended}|resumed;A-1;{TODAY + dt.timedelta(days=9)}"]])
-    licence = office.register().licences["L-1"]
-    assert (licence.issuer, len(licence.acts)) == ("Ministry", 2)
-
-
-def test_an_import_that_waits_for_a_second_officer_is_asked_for_once(office: Office) -> None:
-    office.enter_altai()
-    office.four_eyes()
-    rows = [["ile", "Ile", OTHER_BIN, "", "", OTHER_ADDRESS]]
-    assert "1 of these changes wait" in import_(office, "miner", rows).stdout
-    before = office.events()
-    assert "1 as before" in import_(office, "miner", rows).stdout
-    office.enter_centre("C-2", OTHER_BIN)
-    licence = [["L-2", "ile", "1", "2026-01-01", "2026-01-01", "2028-12-31", "", ""]]
-    import_(office, "licence", licence)
-    assert "1 as before" in import_(office, "licence", licence).stdout
-    assert [event.action for event in office.events()[len(before) :]] == ["entered", "proposed"]
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ("registry_number,acount\n", "did you mean account"),
-        ("", "is empty"),
-        ('registry_number,account\n1,"x\n', "look at the quotes"),
-    ],
-)
-def test_a_file_that_is_no_table_is_one_clear_line(office: Office, content: str, words: str) -> None:
-    path = office.directory / "table.csv"
-    path.write_text(content)
-    assert words in office.fail("devices import", str(path), reason=None)
-
-
-@pytest.mark.campaign
-def test_devices_by_the_hundred_thousand(office: Office) -> None:
-    """`make campaign` runs it whole; a slice shows that it works."""
-    office.enter_altai()
-    count = extent(2000, 100_000)
-    started = time.monotonic()
-    said = import_(office, "device", device_rows(count)).stdout
-    print(f"{count} hardware units imported in {time.monotonic() - started:.1f} s")
-    assert f"{count} entered, 0 changed, 0 as before, 0 bad" in said
-    assert f"{count} as before" in import_(office, "device", device_rows(count)).stdout
-    assert f"{count + 5} events" in office.see("register verify")

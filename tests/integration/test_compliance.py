@@ -43,12 +43,16 @@ class Desk:
             RULES,
             world.settings,
             lambda: world.now_us,
-            lambda taken: self.task.taken(taken),
+            self.taken,
         )
 
     def start(self) -> None:
         """The ledger's process starts anew."""
         self.task = Compliance(self.world.engine, TERMS, lambda: self.active, lambda: self.world.now_us)
+
+    def taken(self, taken: Taken) -> None:
+        """The ledger tells the task of its process."""
+        self.task.taken(taken)
 
     async def mine(
         self, minutes: Sequence[int], *, shares: int = 1, worker: str = "rig1", gateway: int | None = None
@@ -217,16 +221,15 @@ async def test_what_gateways_saw_becomes_an_event_once_and_only_by_the_active_le
 
 async def test_what_fails_is_done_again_from_postgres(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     await desk.mine(range(60), shares=2)
-    add_sightings = register_store.add_sightings
+    await desk.mine(range(60, 120), shares=2, worker="rig2")
     with monkeypatch.context() as patch:
         patch.setattr(register_store, "add_sightings", _away)
         with pytest.raises(ConnectionError):
-            await desk.at(66)
-    assert register_store.add_sightings is add_sightings
-    await desk.at(67)
+            await desk.at(126)
+    await desk.at(127)
     assert await desk.seen() == []
-    await desk.at(66 + CLOSE_US // MINUTE_US)
-    assert await desk.seen() == [(OVERRATE, "rig1", 0)]
+    await desk.at(126 + CLOSE_US // MINUTE_US)
+    assert await desk.seen() == [(OVERRATE, "rig1", 0), (OVERRATE, "rig2", 60)]
 
 
 async def _away(*given: object) -> None:

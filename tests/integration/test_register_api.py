@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
+import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,11 +17,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from pool import register_auth, register_store
 from pool.database import create_engine
 from pool.register_views import LISTINGS
+from register.clerk import Terms
 from register.event import FIRST, Event, verify
-from register.person import Role, token_hash
+from register.person import token_hash
+from tests.integration.entering import made_up_address
+from tests.integration.ledger_world import RULES
 from tests.integration.register_site import (
     BASE,
     DAY_US,
+    LOCAL,
     ROLES,
     TOKENS,
     RegisterSite,
@@ -103,10 +107,6 @@ async def test_before_the_first_person_nobody_acts_over_http(engine: AsyncEngine
 
 
 async def test_a_revoked_token_is_dead_at_once(site: RegisterSite, engine: AsyncEngine) -> None:
-    from register.clerk import Terms  # noqa: PLC0415
-    from tests.integration.ledger_world import RULES  # noqa: PLC0415
-    from tests.integration.register_site import LOCAL  # noqa: PLC0415
-
     assert (await site.get("/head", "oleg")).code == 200
     async with register_store.writing(engine, Terms(RULES, "regtest"), LOCAL, "left") as clerk:
         clerk.put_person(msgspec.structs.replace(clerk.register.people["oleg"], revoked=True))
@@ -280,8 +280,6 @@ async def test_an_etag_holds_until_something_changes(site: RegisterSite) -> None
 
 
 async def test_an_etag_changes_when_an_address_takes_effect(site: RegisterSite) -> None:
-    from tests.integration.entering import made_up_address  # noqa: PLC0415
-
     wallet = {
         "reason": "letter",
         "account": "miner1",
@@ -317,8 +315,6 @@ async def test_the_log_is_read_page_by_page_and_verifies(site: RegisterSite) -> 
     ]
     assert verify(kept) == (head["seq"], head["sha256"])
     previous = FIRST
-    import hashlib  # noqa: PLC0415
-
     for one in events:
         content = {name: value for name, value in one.items() if name != "sha256"}
         assert one["previous"] == previous
@@ -365,8 +361,3 @@ async def test_the_openapi_describes_records_bodies_and_answers(site: RegisterSi
     body = document["paths"][f"{BASE}/licences/{{key}}/acts"]["post"]["requestBody"]["content"]
     assert "reason_code" in body["application/json"]["schema"]["properties"]
     assert '"$ref": "Licence' not in msgspec.json.encode(document).decode()
-
-
-def test_each_role_is_tried() -> None:
-    assert set(ROLES.values()) == set(Role) - {Role.SYSTEM}
-    assert dt.date(2026, 11, 24)

@@ -187,7 +187,7 @@ async def test_a_role_that_fails_again_and_again_leaves_nothing_behind(
     caplog.set_level(logging.CRITICAL)
     metrics = Metrics()
     process = app.Process(
-        settings_in(tmp_path), ALL_ROLES, cast("Any", None), cast("Any", None), [], metrics, None
+        settings_in(tmp_path), ALL_ROLES, cast("Any", None), cast("Any", None), [], metrics, None, None
     )
     ledger = app._new_ledger(process)
     task = app._supervise("ledger", lambda: app._ledger(process, ledger))

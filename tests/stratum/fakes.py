@@ -85,6 +85,10 @@ class FakeGate:
         self.looked.append(username)
         return self._judge(username, now_us)
 
+    def notices_for(self, username: str, now_us: int) -> list[str]:
+        account = username.partition(".")[0]
+        return [self.notices[account]] if account in self.notices else []
+
     def refuse(self, username: str, reason: str) -> None:
         """From now on a name that is known may not work."""
         self.refused[username] = reason
@@ -105,7 +109,6 @@ class FakeGate:
             first,
             end,
             account=account,
-            notices=(self.notices[account],) if account in self.notices else (),
             credited=username not in self.uncredited,
             generation=self.generation,
         )

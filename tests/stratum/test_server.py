@@ -102,7 +102,7 @@ def test_a_fault_of_ours_ends_one_connection_only(run: Run) -> None:
         def explode(username: str, now_us: int) -> str:
             raise ZeroDivisionError(username)
 
-        world.gate.admit = explode  # type: ignore[method-assign]
+        world.gate.admit = explode  # type: ignore[assignment, method-assign]
         bad.write(b'{"id":1,"method":"mining.authorize","params":["x"]}\n')
         assert await bad.rest() == []
         assert (await good.call("mining.ping"))["result"] == "pong"

@@ -28,7 +28,8 @@ from tests.year.year import Year, midnight, records_of, us_of
 
 pytestmark = pytest.mark.campaign
 HOUR_US: Final = 3_600_000_000
-VICTIM, OWNER = "farm20", "farm21"
+VICTIM, OTHER = "farm20", "farm21"
+"""Whose address a thief wants to change, and who changes its own at the same time."""
 STOLEN: Final = us_of(dt.datetime(2026, 9, 25, 20, 0))
 """When the first token was stolen."""
 
@@ -66,7 +67,7 @@ class Attack:
 
     def thief_proposes(self, at_us: int) -> None:
         self.propose("token of dana", VICTIM, "thief", at_us)
-        self.propose("token of aigul", OWNER, "meant", at_us)
+        self.propose("token of aigul", OTHER, "meant", at_us)
 
     def propose(self, token: str, account: str, name: str, at_us: int) -> None:
         miner_id = self.office.register.miner(account).id
@@ -99,6 +100,7 @@ class Attack:
         self.office.write(
             "token of aigul", "the miner called", at_us, lambda clerk: clerk.withdraw_address(key)
         )
+        # Both tokens are replaced; whose was an officer's is no officer until it is known how it got out.
         for name in ("bolat", "dana"):
             new = Person(name, Role.OPERATOR, token_hash(f"new token of {name}"))
             self.office.write("token of aigul", "stolen", at_us, lambda clerk, new=new: clerk.put_person(new))
@@ -114,8 +116,8 @@ class Attack:
 
     def payments_go_where_they_belong(self, at_us: int) -> None:
         """By the register as it stands at this instant."""
-        meant = "meant" if at_us >= STOLEN + 75 * HOUR_US else OWNER
-        for account, name in ((VICTIM, VICTIM), (OWNER, meant)):
+        meant = "meant" if at_us >= STOLEN + 75 * HOUR_US else OTHER
+        for account, name in ((VICTIM, VICTIM), (OTHER, meant)):
             held = self.office.register.addresses_of(self.office.register.miner(account).id)
             paid = address_at(held, "wallet", at_us)
             if paid is None or paid.address != made_up_address(name):
