@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime as dt
 import os
 import shutil
 import socket
@@ -38,14 +37,13 @@ from pool.gateway import Gateway
 from pool.gateway_store import register_gateway
 from pool.metrics import Metrics
 from pool.spool import Spool
-from register.gate import Gate
-from register.licence import Licence
-from register.miner import Miner
 from register.rules import load_rules
 from stratum.job import Template
+from tests.register_world import register_of
 
 ROOT = Path(__file__).resolve().parent.parent
 CASES = [("closed", 200, 0), ("closed", 1000, 0), ("fixed", 1000, 300), ("fixed", 1000, 2000)]
+MACHINES = max(connections for _, connections, _ in CASES)
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 ANY_HASH = 2.0**-33
 
@@ -126,9 +124,7 @@ async def serve(port: int, directory: Path, database_url: str) -> None:
         },
     )
     rules = load_rules(ROOT / "configs" / "rules.toml")
-    day = dt.datetime.now(dt.UTC).date()
-    licence = Licence("1", 1, day - dt.timedelta(days=30), day + dt.timedelta(days=30))
-    gate = Gate({"farm": Miner(1, "farm", "Farm", "940140000385", licence, ADDRESS)}, rules)
+    register = register_of("farm", units={"farm": [f"w{n}" for n in range(MACHINES)]}, rules=rules)
     metrics = Metrics()
     spool = Spool(
         directory / "spool.db",
@@ -140,7 +136,7 @@ async def serve(port: int, directory: Path, database_url: str) -> None:
     settle_garbage()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(Forwarder(engine, spool, number).run())
-        tasks.create_task(Gateway(settings, [StillNode()], spool, number, gate, metrics).run())
+        tasks.create_task(Gateway(settings, [StillNode()], spool, number, register, rules, metrics).run())
 
 
 class Client(asyncio.Protocol):

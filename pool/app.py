@@ -17,16 +17,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import demo, gateway_store, ledger_metrics, register_store
+from pool.compliance import Compliance
 from pool.config import ConfigError, Settings
 from pool.database import UNAVAILABLE, DatabaseError, migrate
 from pool.forwarder import Forwarder
 from pool.gateway import Gateway
 from pool.intake import LedgerSettings
 from pool.ledger import Ledger
+from pool.live_register import LiveRegister
 from pool.metrics import Metrics
 from pool.node import Node
 from pool.preflight import (
@@ -42,6 +45,7 @@ from pool.preflight import (
     require_free,
 )
 from pool.register_follower import RegisterFollower
+from pool.register_metrics import RegisterMetrics
 from pool.register_replica import RegisterReplica, ReplicaError
 from pool.resources import (
     key_file,
@@ -171,14 +175,19 @@ async def _running(process: Process) -> AsyncIterator[None]:
             tasks.append(_supervise("forwarder", forwarder.run))
             tasks.append(_supervise("register", follower.run))
             tasks.append(_supervise("heartbeat", lambda: _beat(process, gateway, forwarder)))
+        live = LiveRegister(process.engine)  # of the ledger's metrics and the web, in one process or two
         if Role.LEDGER in process.roles:
-            ledger = _new_ledger(process)
+            ledger, compliance = _new_ledger(process)
             tasks.append(_supervise("ledger", lambda: _ledger(process, ledger)))
+            tasks.append(_supervise("compliance", compliance.run))
             tasks.append(
                 _supervise("ledger metrics", lambda: ledger_metrics.follow(process.engine, process.metrics))
             )
+            series = RegisterMetrics(process.engine, live, process.rules, version("dmpool"))
+            process.metrics.registry.register(series)
+            tasks.append(_supervise("register metrics", series.follow))
         if Role.WEB in process.roles:
-            tasks.append(_supervise("web", lambda: _web(process)))
+            tasks.append(_supervise("web", lambda: _web(process, live)))
         machines = demo.machines(process.settings.demo_miners, process.settings.stratum.listen)
         tasks.extend(asyncio.create_task(machine.run()) for machine in machines)
         yield
@@ -252,16 +261,19 @@ async def _tell_sightings(process: Process, gateway: Gateway) -> None:
         raise
 
 
-def _new_ledger(process: Process) -> Ledger:
+def _new_ledger(process: Process) -> tuple[Ledger, Compliance]:
     pool = process.settings.pool
+    terms = terms_of(process.settings, process.rules)
+    compliance = Compliance(process.engine, terms, lambda: ledger.active)
     ledger = Ledger(
         process.engine,
         process.nodes,
         process.rules,
         LedgerSettings(window_multiple=pool.pplns_window, commission_bps=pool.commission_bps),
+        taken=compliance.taken,
     )
     process.metrics.on_scrape(lambda: process.metrics.ledger_active.set(ledger.active))
-    return ledger
+    return ledger, compliance
 
 
 async def _ledger(process: Process, ledger: Ledger) -> None:
@@ -269,11 +281,11 @@ async def _ledger(process: Process, ledger: Ledger) -> None:
     await ledger.run()
 
 
-async def _web(process: Process) -> None:
+async def _web(process: Process, live: LiveRegister) -> None:
     from pool.web import WebServer, create_app  # noqa: PLC0415 - a gateway alone has no need of it
 
     public_key = await asyncio.to_thread(_public_key, process.settings, process.roles)
-    app = create_app(process.engine, process.settings, process.rules, public_key)
+    app = create_app(process.engine, process.settings, process.rules, public_key, live=live)
     await WebServer(app, process.settings.web.listen).run()
 
 

@@ -160,7 +160,10 @@ def compliance_router(desk: Desk, settings: Settings) -> APIRouter:
     """The page, to be put under no prefix."""
     router = APIRouter(include_in_schema=False)
     environment = _environment()
-    template, without = environment.get_template("compliance.html"), environment.get_template("refused.html")
+    template, without = (
+        environment.get_template("compliance.html"),
+        environment.get_template("compliance_refused.html"),
+    )
 
     def refused(error: HTTPException) -> HTMLResponse:
         page = without.render(name=settings.pool.name, reason=error.detail, code=error.status_code)

@@ -194,7 +194,7 @@ slice_ = sa.Table(
     sa.CheckConstraint("shares >= 1", name="shares"),
     sa.Index("slice_day_miner_id_idx", "day", "miner_id"),
     # Slices come nearly in the order of time, so this index is tiny.
-    sa.Index("slice_last_us_idx", "last_us", postgresql_using="brin"),
+    sa.Index("slice_first_us_last_us_idx", "first_us", "last_us", postgresql_using="brin"),
 )
 reject = sa.Table(
     "reject",

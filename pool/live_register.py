@@ -29,18 +29,22 @@ log = logging.getLogger(__name__)
 
 LOAD_SECONDS = 60.0
 """For reading the whole of it."""
+FAILURE_SECONDS = 1.0
+"""What failed is not tried again sooner."""
 
 
 class LiveRegister:
     """See the head of this file. One for a process."""
 
-    def __init__(self, engine: AsyncEngine, kinds: Sequence[str] = STANDING_KINDS) -> None:
+    def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._register = Register()
-        self._follower = RegisterFollower(engine, self._register, kinds, lambda changes: None)
+        self._follower = RegisterFollower(engine, self._register, STANDING_KINDS, lambda changes: None)
         self._following = asyncio.Lock()
         self._loading = asyncio.Lock()
         self._past: tuple[tuple[str, ...], int, Register] | None = None
+        self._failure = ""
+        self._failed_until = 0.0
 
     @property
     def age_seconds(self) -> float | None:
@@ -57,9 +61,19 @@ class LiveRegister:
     async def held(self) -> AsyncIterator[Register]:
         """The same, and it does not change while it is held: for work that goes to a thread."""
         async with self._following:
+            await self._catch_up()
+            yield self._register
+
+    async def _catch_up(self) -> None:
+        if time.monotonic() < self._failed_until:
+            raise DatabaseAway(self._failure)
+        try:
             async with asking(LOAD_SECONDS if self._follower.read_at is None else READ_SECONDS):
                 await self._follower.catch_up()
-            yield self._register
+        except DatabaseAway as error:
+            # Those who wait in line do not each wait for a database that is silent.
+            self._failure, self._failed_until = str(error), time.monotonic() + FAILURE_SECONDS
+            raise
 
     async def before(self, before_us: int, kinds: Sequence[str]) -> Register:
         """The records of some kinds as they stood before an instant that is over; raises DatabaseAway."""

@@ -26,14 +26,17 @@ class Share(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
 
 
 class Reject(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
-    """A refused share, with what a dispute about it needs. Not acknowledged, so not under invariant I1."""
+    """A share that is not credited, with what a dispute about it needs.
+
+    A refused one was not acknowledged, so it is not under invariant I1; one in quarantine was, and is.
+    """
 
     at_us: int
     miner_id: int
     """0 when the worker was not authorised; `worker` is then the whole name as it was sent."""
     worker: str
     reason: str
-    """The word of `stratum.messages.Reason`."""
+    """The word of `stratum.messages.Reason`, or "quarantine"."""
     job: int = 0
     """0 when the share named no job that was known; likewise without the rest."""
     target: bytes = b""

@@ -75,9 +75,9 @@ class Attempts:
 class RegisterAuth:
     """From a request to who is behind it; raises HTTPException 401, 403 or 429."""
 
-    def __init__(self, live: LiveRegister, attempts: Attempts | None = None) -> None:
+    def __init__(self, live: LiveRegister) -> None:
         self._live = live
-        self._attempts = attempts or Attempts()
+        self._attempts = Attempts()
         self._proven: set[str] = set()
 
     async def reader(self, request: Request) -> Actor:
@@ -99,19 +99,19 @@ class RegisterAuth:
         return await self._person(request, _bearer(request) or _basic(request), "Basic")
 
     async def _person(self, request: Request, token: str | None, scheme: str) -> Actor:
-        register = await self._live.current()
-        if not any(not one.revoked for one in register.people.values()):
-            raise HTTPException(403, NOBODY)
-        if token is None:
-            raise HTTPException(401, NEEDED, _challenge(scheme))
         address = address_of(request)
         wait = self._attempts.wait_seconds(address)
-        if wait and token_hash(token) not in self._proven:
+        if wait and token is not None and token_hash(token) not in self._proven:
             raise HTTPException(
                 429,
                 f"too many wrong tokens came from your address; wait {wait} seconds",
                 {"Retry-After": str(wait)},
             )
+        register = await self._live.current()
+        if not any(not one.revoked for one in register.people.values()):
+            raise HTTPException(403, NOBODY)
+        if token is None:
+            raise HTTPException(401, NEEDED, _challenge(scheme))
         person = whose(token, register.people.values())
         if person is None:
             self._attempts.failed(address)

@@ -9,6 +9,7 @@ Sightings are counted in a table of their own by whoever sees them; the ledger m
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -31,6 +32,7 @@ STANDING_KINDS: Final = tuple(kind for kind in KINDS if kind != "sighting")
 """Sightings only grow in number; who wants them asks for days of them."""
 _COLUMNS: Final = tuple(column.name for column in register_event.columns)
 _CHUNK: Final = 5000
+_PORTION: Final = 200
 LEDGER: Final = Actor("ledger", Role.SYSTEM)
 """Who makes events of sightings."""
 
@@ -67,8 +69,11 @@ async def load(
         .where(register_event.c.kind.in_(kinds), register_event.c.seq <= newest.seq)
         .order_by(register_event.c.kind, register_event.c.key, register_event.c.seq.desc())
     )
-    for kind, key, body in await connection.execute(versions):
-        register.put(kind, key, decode(kind, body))
+    # In portions: a hundred thousand at once would hold up all others of this loop for a second.
+    async for portion in (await connection.stream(versions)).partitions(_PORTION):
+        for kind, key, body in portion:
+            register.put(kind, key, decode(kind, body))
+        await asyncio.sleep(0)
     return register
 
 
@@ -256,10 +261,10 @@ async def mark_recorded(connection: AsyncConnection, sightings: Iterable[Sightin
 async def record_sightings(engine: AsyncEngine, terms: Terms, limit: int = 1000) -> int:
     """Make events of sightings that have none, each once; how many. Done by the ledger."""
     async with engine.begin() as connection:
-        new = await unrecorded_sightings(connection, limit)
-        if not new:
+        if not await unrecorded_sightings(connection, 1):
             return 0
         await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(REGISTER_LOCK)))
+        new = await unrecorded_sightings(connection, limit)
         register = await load(connection, ())
         clerk = Clerk(register, terms, LEDGER, "seen at work", unix_microseconds())
         for one in new:

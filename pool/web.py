@@ -1,6 +1,7 @@
 """The web role: the status page, the API under `/api/v1`, and the server for them.
 
-It reads and never writes, and nobody who mines depends on it. What is shown comes from `pool.status`, how it
+Nobody who mines depends on it. It reads; changes of the register alone are written, behind a token
+(`pool.register_api`). What is shown comes from `pool.status`, how it
 is worded from `pool.wording`; names and addresses are strangers' text and are escaped wherever they appear.
 The page is whole without JavaScript; a small script keeps its numbers fresh. Nothing is loaded from
 elsewhere, and the headers forbid it.
@@ -29,9 +30,13 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pool import wording
+from pool.compliance_page import compliance_router
 from pool.config import Listen, Settings
 from pool.database import gateway
+from pool.live_register import LiveRegister
 from pool.reading import DatabaseAway, reading
+from pool.register_api import register_router
+from pool.register_desk import open_desk
 from pool.report_api import AWAY, Problem, report_router
 from pool.status import Status, StatusReader
 from register.rules import Rules
@@ -80,11 +85,15 @@ def create_app(
     rules: Rules,
     public_key: str | None,
     now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    live: LiveRegister | None = None,
 ) -> FastAPI:
-    """The application; `public_key` in hex, None where this process has none, `now_us` the clock."""
+    """The application; `public_key` in hex, None where this process has none, `now_us` the clock.
+
+    `live` is the register that this process keeps in memory already, if it does.
+    """
     app = FastAPI(
         title="dmpool",
-        summary="The status and the signed daily reports of an accredited digital mining pool",
+        summary="The status, the signed daily reports and the register of an accredited digital mining pool",
         docs_url=None,  # these pages load scripts from elsewhere
         redoc_url=None,
     )
@@ -105,6 +114,9 @@ def create_app(
         return Response(msgspec.json.encode(Problem(str(error))), 503, later, "application/json")
 
     app.include_router(_api(engine, rules, reader, public_key), prefix="/api/v1")
+    desk = open_desk(engine, settings, rules, live, now_us)
+    app.include_router(register_router(desk), prefix="/api/v1")
+    app.include_router(compliance_router(desk, settings))
     _add_health(app, engine)
     return app
 

@@ -132,6 +132,7 @@ def test_the_table_of_device_classes_is_the_one_in_force() -> None:
         f"within {work.EMPTY_AFTER_SECONDS * 1000:g} ms",
         f"{job_module.NTIME_AHEAD} seconds ahead of now",
         f"ends within {NOTICE_DAYS} days",
+        "is closed {:g} to {:g} seconds later".format(*workers.DISMISS_SECONDS),
         f"at most {job_module.COINBASE_LIMIT} bytes",
         f"| extranonce1 | {job_module.EXTRANONCE1_SIZE} bytes",
         f"| extranonce2 | {job_module.EXTRANONCE2_SIZE} bytes",

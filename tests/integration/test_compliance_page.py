@@ -1,4 +1,4 @@
-"""The compliance page: what a person reads in a real browser, who sees it, and what strangers' text does there."""
+"""The compliance page: what a person reads in a real browser, who sees it, what strangers' text does."""
 
 from __future__ import annotations
 

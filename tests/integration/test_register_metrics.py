@@ -1,4 +1,4 @@
-"""The register's series: what they count, that they keep up, and that they keep their values without PostgreSQL."""
+"""The register's series: what they count, that they keep up, and what they say without PostgreSQL."""
 
 from __future__ import annotations
 

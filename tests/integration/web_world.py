@@ -15,11 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool.config import Listen, Settings
 from pool.database import gateway
+from pool.register_store import writing
 from pool.reports import Publisher, build_report
 from pool.web import WebServer, create_app
+from register.clerk import Terms
+from register.pool_data import Accreditation
 from reporting.daily import PoolFacts
 from reporting.signing import SigningKey
 from tests.integration.bitcoind_process import free_port
+from tests.integration.entering import ENTERED_US, FIRST, TESTER
 from tests.integration.ledger_world import ADDRESS, DAY, RULES, World
 
 KEY = SigningKey(bytes(31) + b"\x07")
@@ -29,7 +33,6 @@ POOL: dict[str, Any] = {
     "bin": "230440000105",
     "chain": "regtest",
     "address": ADDRESS,
-    "accreditation": "KZ00DMP0001",
     "commission_bps": 150,
 }
 PUBLISHER = Publisher(
@@ -65,7 +68,11 @@ def settings_of(directory: Path, stratum: str = "0.0.0.0:3333") -> Settings:
 async def serving(
     engine: AsyncEngine, world: World, directory: Path, stratum: str = "0.0.0.0:3333"
 ) -> AsyncIterator[Site]:
-    """The web role on a free port; its clock is the world's."""
+    """The web role of an accredited pool on a free port; its clock is the world's."""
+    if engine is world.engine:
+        terms = Terms(RULES, "regtest")
+        async with writing(engine, terms, TESTER, "for a test", now_us=lambda: ENTERED_US) as clerk:
+            clerk.put_accreditation(Accreditation("KZ00DMP0001", FIRST))
     settings = settings_of(directory, stratum)
     listen = Listen(host="127.0.0.1", port=free_port())
     server = WebServer(create_app(engine, settings, RULES, KEY.public_key, lambda: world.now_us), listen)

@@ -14,15 +14,17 @@ import msgspec
 import pytest
 
 from register.event import FIRST, ChainError, Event, sealed, verify
+from register.licence import COVERING
 from register.payout_address import PayoutAddress, address_at
 from register.person import Person, PersonError, Role, token_hash
-from register.proposal import ProposalError
+from register.proposal import Proposal, ProposalError
 from register.records import decode
 from register.register import Register
 from register.rules import parse_rules
 from tests.campaign import extent
 from tests.register_world import RULES_FILE
 from tests.year.office import Denied, made_up_address
+from tests.year.oracle import wall_clock
 from tests.year.plot import FARMS, RULES, UNITS, Plot
 from tests.year.year import Year, midnight, records_of, us_of
 
@@ -83,6 +85,9 @@ class Attack:
                 self.office.write(
                     "token of dana", "urgent", at_us, lambda clerk, number=number: clerk.approve(number)
                 )
+        (own,) = [one.id for one in self.office.register.proposals.values() if waits_for(one, "aigul")]
+        with pytest.raises(ProposalError, match="own"):
+            self.office.write("token of aigul", "it is mine", at_us, lambda clerk: clerk.approve(own))
         with pytest.raises(PersonError, match="auditor"):
             self.propose("token of erlan", VICTIM, "thief too", at_us)
 
@@ -124,6 +129,10 @@ class Attack:
                 self.year.differ(at_us, f"payment to {account}: {paid}, and not the address {name}")
 
 
+def waits_for(proposal: Proposal, actor: str) -> bool:
+    return proposal.state == "waiting" and proposal.actor == actor
+
+
 def test_i6_every_share_of_the_year_is_credited_exactly_if_the_register_allows_it(year: Year) -> None:
     told = "\n".join(year.differences)
     assert not year.differences, f"where the pool and the law part:\n{told}"
@@ -160,6 +169,20 @@ def test_credited_shares_add_up_by_miner_and_month(year: Year) -> None:
         {(names[miner_id], month): n for (miner_id, month), n in year.gateway.recorder.credited.items()}
     )
     assert credited == year.expected
+
+
+def test_what_was_mined_before_an_act_was_heard_of_stays_lawful(year: Year) -> None:
+    """O-09: an act for today does not reach back to midnight, however late the register is asked."""
+    seen = 0
+    for step in year.plot.steps:
+        if step.verb != "act":
+            continue
+        heard_us, licence = us_of(step.when), year.office.register.licence(step.about["number"])
+        if licence.acts[0].on == step.about["on"] == wall_clock(heard_us).date():
+            assert licence.phase_at(heard_us - 1, year.rules).status in COVERING, str(step)
+            assert licence.phase_at(heard_us, year.rules).status not in COVERING, str(step)
+            seen += 1
+    assert seen >= 4
 
 
 def test_o31_at_no_instant_does_a_payment_go_to_the_thief(year: Year) -> None:

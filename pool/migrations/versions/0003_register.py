@@ -60,7 +60,7 @@ _STATEMENTS = (
     )
     """,
     "CREATE INDEX sighting_unrecorded_idx ON sighting (first_us) WHERE NOT recorded",
-    "CREATE INDEX slice_last_us_idx ON slice USING brin (last_us)",
+    "CREATE INDEX slice_first_us_last_us_idx ON slice USING brin (first_us, last_us)",
     "ALTER TABLE miner ALTER COLUMN id DROP IDENTITY",
 )
 _AFTER = (
@@ -175,7 +175,7 @@ def _canonical(value: dict[str, Any]) -> str:
 
 
 _BACK = (
-    "DROP INDEX slice_last_us_idx",
+    "DROP INDEX slice_first_us_last_us_idx",
     "DROP TABLE sighting",
     "DROP TABLE register_event",
     "ALTER TABLE miner ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY",
