@@ -2,8 +2,8 @@
 
 PostgreSQL holds what the pool knows for good: the register as a log of events, batches and the slices cut
 from them, blocks and their frozen splits, the journal, the reports. The tables here are SQLAlchemy Core and
-describe what `migrations/` builds; a test keeps them equal. Triggers live in the migrations alone: they refuse
-what no client may do (an unbalanced entry, a split that is not the reward, a changed past).
+describe what `migrations/` builds; a test keeps them equal. Triggers live in the migrations alone: they
+refuse what no client may do (an unbalanced entry, a split that is not the reward, a changed past).
 
 Work is numeric(78,0), wide enough for 2**256, and an `int` on both sides; satoshis are bigint. Instants are
 unix microseconds where a rule depends on them, and timestamptz where they only tell when a row was written.

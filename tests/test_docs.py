@@ -5,11 +5,13 @@ Not the prose, which nobody can test: tables, keys, limits, commands, metrics an
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from dataclasses import fields
 from datetime import date
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer.main
@@ -20,6 +22,7 @@ from pool import work
 from pool.cli import cli
 from pool.config import (
     RULES_FILE,
+    ComplianceSection,
     DeviceClassSection,
     NodeSection,
     Settings,
@@ -27,7 +30,22 @@ from pool.config import (
     TlsSection,
     load,
 )
+from pool.demo import MINERS, RIGS
+from pool.register_auth import ATTEMPT_SECONDS, ATTEMPTS
+from pool.register_bulk import FILE_LIMIT
+from pool.register_changes import ROUTES
+from pool.register_views import LISTINGS
+from pool.sightings import NAMES_LIMIT
+from register import proposal, tables
+from register.catalogue import messages
+from register.gate import RefusalKind
+from register.licence import ActKind, Status
+from register.miner import LANGUAGES
+from register.person import Actor, PersonError, Role
+from register.records import KINDS
 from register.rules import load_rules
+from register.rules_schema import SCHEMA, UNKNOWN_DEVICE_MODES
+from register.sighting import SightingKind
 from stratum import (
     connection,
     limits,
@@ -50,9 +68,14 @@ HOUSE = Path(__file__).parents[1]
 PAGES = sorted([*(HOUSE / "docs").glob("*.md"), HOUSE / "README.md", HOUSE / "CHANGELOG.md"])
 STRATUM = (HOUSE / "docs" / "stratum.md").read_text("utf-8")
 OPERATOR = (HOUSE / "docs" / "operator.md").read_text("utf-8")
+REGISTER = (HOUSE / "docs" / "register.md").read_text("utf-8")
+MINER = (HOUSE / "docs" / "miner.md").read_text("utf-8")
+README = (HOUSE / "README.md").read_text("utf-8")
 EXAMPLE = HOUSE / "configs" / "example.toml"
 DEFAULTS = ServerLimits()
-NOTICE_DAYS = load_rules(RULES_FILE).on("licence_warning", date(2026, 11, 24)).integer("miner_notice_days")
+RULES = load_rules(RULES_FILE)
+DAY = date(2026, 11, 24)
+NOTICE_DAYS = RULES.on("licence_warning", DAY).integer("miner_notice_days")
 
 
 # docs/stratum.md
@@ -145,6 +168,96 @@ def test_the_numbers_of_the_protocol_are_those_of_the_code(phrase: str) -> None:
     assert phrase in " ".join(STRATUM.split())
 
 
+# docs/register.md
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"proposal"}))
+def test_every_kind_of_record_stands_with_who_may_write_it(kind: str) -> None:
+    def may(role: Role) -> bool:
+        try:
+            Actor("somebody", role).require(kind)
+        except PersonError:
+            return False
+        return True
+
+    writers = ", ".join(role for role in (Role.OPERATOR, Role.COMPLIANCE, Role.SYSTEM) if may(role))
+    assert re.search(rf"^\| `{kind}` \| [^|]+ \| [^|]+ \| {writers} \|$", REGISTER, re.M)
+    assert not may(Role.AUDITOR)
+
+
+@pytest.mark.parametrize("table", tables.TABLES.values(), ids=lambda table: table.kind)
+def test_every_column_of_an_import_stands_in_its_table(table: tables.Table) -> None:
+    chapter = REGISTER.partition(f"### `dmpool {table.kind}s import`")[2].partition("\n#")[0]
+    shown = re.findall(r"^\| `(\w+)` \| (yes|no) \|", chapter, re.M)
+    wanted = [(one.name, "yes" if one.empty is tables._REQUIRED else "no") for one in table.columns]
+    assert shown == wanted
+
+
+@pytest.mark.parametrize("word", [*RefusalKind, *SightingKind, *get_args(ActKind), *UNKNOWN_DEVICE_MODES])
+def test_every_refusal_sighting_act_and_mode_has_a_row(word: str) -> None:
+    assert f"\n| `{word}` |" in REGISTER
+
+
+@pytest.mark.parametrize("status", Status)
+def test_every_status_of_a_licence_is_told(status: Status) -> None:
+    assert re.search(rf"\b{status}\b", REGISTER.partition("## The life of a licence")[2])
+
+
+@pytest.mark.parametrize(("change", "key"), proposal._OF.items())
+def test_what_needs_four_eyes_stands_in_the_table(change: tuple[str, str], key: str) -> None:
+    kind, action = change
+    assert re.search(rf"^\| `{kind}` `{action}`[^|]* \| `{key}` \|$", REGISTER, re.M)
+
+
+@pytest.mark.parametrize("rule", SCHEMA)
+def test_every_rule_stands_with_its_keys_and_values_and_confidence(rule: str) -> None:
+    row = RULES.on(rule, DAY)
+    shown = re.search(rf"^\| `{rule}` \| (.+) \| {row.confidence} \| (.+) \|$", REGISTER, re.M)
+    assert shown
+    keys = dict(one.partition(" = ")[::2] for one in re.findall(r"`([^`]+)`", shown[1]))
+    assert list(keys) == list(SCHEMA[rule])
+    if not shown[2].startswith("kept for later"):
+        assert keys == {key: json.dumps(row.values[key]) for key in SCHEMA[rule]}
+
+
+def test_every_route_of_the_register_is_told() -> None:
+    routes = [f"{one.method} {one.path}" for one in ROUTES] + [f"/{one.path}" for one in LISTINGS.values()]
+    assert [one for one in routes if f"`{one.replace(':path', '')}`" not in REGISTER] == []
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    [
+        "{:.0f} to {:.0f} seconds after".format(*workers.DISMISS_SECONDS),
+        f"waits {RULES.on('address_change', DAY).integer('waiting_hours')} hours",
+        f"over {RULES.on('device_watch', DAY).integer('overrate_percent')} %",
+        f"by {RULES.on('device_watch', DAY).integer('min_sigma')} standard deviations",
+        f"keeps {NAMES_LIMIT} names",
+        f"{FILE_LIMIT >> 20} MiB",
+        f"more than {ATTEMPTS} wrong tokens at once from an address",
+        f"one is forgiven each {ATTEMPT_SECONDS:g} seconds",
+    ],
+)
+def test_the_numbers_of_the_register_are_those_of_the_code(phrase: str) -> None:
+    assert phrase in " ".join(REGISTER.split())
+
+
+@pytest.mark.parametrize("message", messages("en"))
+def test_every_text_for_miners_stands_in_the_miners_page_in_each_language(message: str) -> None:
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \| [^|]+ \|$", MINER, re.M)
+
+    def tells(row: tuple[str, ...]) -> bool:
+        cells = (re.escape(cell.replace("*notice:* ", "")).replace("…", ".*") for cell in row)
+        return all(re.match(cell, messages(one)[message]) for one, cell in zip(LANGUAGES, cells, strict=True))
+
+    assert any(tells(row) for row in rows)
+
+
+def test_the_demos_worker_names_are_told() -> None:
+    told = ", ".join(f"`{one.name}`" for one in MINERS)
+    assert f"{told}), and the name of one of its hardware units (in the demo `rig1` to `rig{RIGS}`" in README
+
+
 # docs/operator.md and the example configuration
 
 
@@ -166,10 +279,15 @@ def test_every_key_of_tls_stands_in_the_operators_page(key: str) -> None:
     assert f"`tls.{key}`" in OPERATOR
 
 
+def test_every_key_of_compliance_stands_in_the_operators_page() -> None:
+    for key in ("rules_file", *(f"compliance.{one}" for one in ComplianceSection.model_fields)):
+        assert f"\n| `{key}` |" in OPERATOR
+
+
 def test_every_metric_stands_in_the_operators_page() -> None:
     source = "".join(path.read_text("utf-8") for path in (HOUSE / "pool").glob("*metrics.py"))
     names = set(re.findall(r'"(dmpool_[a-z_]+)"', source))
-    assert len(names) > 30
+    assert len(names) > 40
     assert [name for name in sorted(names) if not re.search(rf"`{name}(_total)?[`{{]", OPERATOR)] == []
 
 
@@ -189,6 +307,7 @@ PLACEHOLDERS = {"accreditation", "cookie_file", "zmq", "url", "connections", "mi
 """Optional keys whose default cannot be written down, or says nothing."""
 SECTIONS: list[tuple[str, type[BaseModel]]] = [
     *((name, Settings.model_fields[name].annotation) for name in ("pool", "stratum", "database", "web")),  # type: ignore[list-item]
+    ("compliance", ComplianceSection),
     ("metrics", Settings.model_fields["metrics"].annotation),  # type: ignore[list-item]
     ("stratum.tls", TlsSection),
     ("stratum.device_classes.antminer-s19", DeviceClassSection),
@@ -229,7 +348,7 @@ def test_the_example_gives_the_class_that_it_changes_its_own_values() -> None:
 
 def commands(page: Path) -> set[tuple[str, ...]]:
     text = page.read_text("utf-8")
-    found = re.findall(r"(?:^    |`)(?:\.venv/bin/)?dmpool ([a-z-]+)(?: ([a-z]+))?", text, re.M)
+    found = re.findall(r"(?:^    |`)(?:\.venv/bin/)?dmpool ([a-z-]+)(?: ([a-z][a-z-]+))?", text, re.M)
     return {tuple(word for word in words if word) for words in found}
 
 

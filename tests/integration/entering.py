@@ -30,7 +30,7 @@ from register.rules import load_rules
 
 FIRST, LAST = dt.date(2026, 1, 1), dt.date(2028, 12, 31)
 ENTERED_US = int(dt.datetime(2026, 1, 2, tzinfo=dt.UTC).timestamp()) * 1_000_000
-WORKERS = tuple(f"rig{number}" for number in range(1, 41))
+WORKERS = (*(f"rig{number}" for number in range(201)), "crowd", "honest")
 TESTER = Actor("tester", Role.COMPLIANCE)
 
 

@@ -148,7 +148,7 @@ listen = "127.0.0.1:{self.metrics_port}"
         )
 
     def add_miner(self, name: str, bin_number: str, address: str | None = None) -> None:
-        """A miner with a licence in force and hardware units rig1 to rig40."""
+        """A miner with a licence in force and hardware units rig0 to rig200, crowd and honest."""
         paid = address or made_up_address(name, self.address[: self.address.rindex("1")])
         done = subprocess.run(
             [
