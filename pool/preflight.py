@@ -18,7 +18,7 @@ from pathlib import Path
 from pool.config import ConfigError, Listen, Settings
 from pool.node import Node, NodeError, NodeWrongChain
 from register.register import Register
-from register.rules import Rules
+from register.rules import Rules, RulesError, load_rules
 from stratum.tls import BadCertificate, TlsCertificate
 
 log = logging.getLogger(__name__)
@@ -170,6 +170,10 @@ async def problems(settings: Settings, nodes: Sequence[Node]) -> list[str]:
         require_certificate(settings)
     except ConfigError as error:
         found.append(str(error))
+    try:
+        load_rules(settings.rules_file)
+    except (RulesError, OSError) as error:
+        found.append(f"rules_file: {error}")
     if settings.nodes:
         for number, node in enumerate(nodes):
             try:

@@ -19,7 +19,7 @@ import msgspec
 from register.address import Chain, one_spelling
 from register.centre import Centre
 from register.consistency import check_alone, check_device, check_licence, miner_of
-from register.device import Device
+from register.device import Device, DeviceError
 from register.event import Event, canonical, sealed
 from register.fields import text_of
 from register.licence import Act, Licence, LicenceError, months_later
@@ -158,6 +158,12 @@ class Clerk:
         """A hardware unit anew: another place, worker name, or miner (a transfer)."""
         before = self.register.device(device.registry_number)
         device.check()
+        excluded = before.excluded_on
+        if excluded is not None and excluded <= self.today and device.excluded_on is None:
+            raise DeviceError(
+                f"hardware unit {device.registry_number}: was excluded on {excluded}, and no change takes that "
+                f"back; enter it under the registry number of its new inclusion"
+            )
         check_device(self.register, self._terms.rules, device, self.today)
         action = "changed" if before.miner_id == device.miner_id else "transferred"
         self._write("device", device.registry_number, action, device)
@@ -330,15 +336,26 @@ class Clerk:
         return {one.name for one in self.register.people.values() if _officer(one)}
 
     def _waits(self, kind: str, action: str, record: msgspec.Struct) -> bool:
-        """Whether a change waits for a second person; who could be that person is one officer's to make only
-        while there is no other."""
+        """Whether a change waits for a second person."""
         if self._approving:
             return False
         if isinstance(record, Person):
-            officers = self._officers()
-            second = _officer(record) and record.name != self._actor.name
-            return bool(self._terms.four_eyes) and second and {self._actor.name} < officers
+            return bool(self._terms.four_eyes) and self._alters_officers(record)
         return needs_second(kind, action, self._terms.four_eyes)
+
+    def _alters_officers(self, person: Person) -> bool:
+        """Whether somebody else becomes an officer, or is one no more, by one officer's word.
+
+        Who could be the second pair of eyes is one officer's to make only while there was never another one:
+        or whoever has two officers' powers need only revoke the other. Revoking itself never waits.
+        """
+        people = self.register.people
+        before = people.get(person.name)
+        if person.name == self._actor.name or person.revoked:
+            return False
+        others = {one.name for one in people.values() if one.role is Role.COMPLIANCE} - {self._actor.name}
+        demoted = before is not None and _officer(before) and not _officer(person)
+        return bool(others) and (_officer(person) or demoted)
 
     # How it is written
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from register.fields import code_of, text_of
+from register.fields import code_of, day_of, text_of
 from register.identity import InvalidIdentity, identify
 
 _WORKER: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -87,6 +87,9 @@ class Device(msgspec.Struct, frozen=True, gc=False):
             identify(self.owner_bin)
         except InvalidIdentity as error:
             raise DeviceError(f"{where}: owner: {error}") from error
+        day_of(where, "included_on", self.included_on, DeviceError)
+        if self.excluded_on is not None:
+            day_of(where, "excluded_on", self.excluded_on, DeviceError)
         if self.excluded_on is not None and self.excluded_on < self.included_on:
             raise DeviceError(
                 f"{where}: excluded on {self.excluded_on}, before it was included on {self.included_on}"

@@ -6,9 +6,13 @@ a terminal, a page and a spreadsheet without surprises.
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from typing import Final
 
+FIRST_DAY: Final = dt.date(2009, 1, 3)
+LAST_DAY: Final = dt.date(2199, 12, 31)
+"""Days beyond these are slips of the hand; the first is that of the first Bitcoin block."""
 _CODE: Final = re.compile(r"[A-Za-z0-9._/-]{1,64}")
 _EMAIL: Final = re.compile(r"[^@\s]{1,64}@[A-Za-z0-9.-]{1,180}\.[A-Za-z]{2,24}")
 
@@ -24,6 +28,13 @@ def text_of(
             f"{where}: {name} {value[: limit + 10]!r} must be 1 to {limit} printable characters "
             f"without blanks at its ends"
         )
+    return value
+
+
+def day_of(where: str, name: str, value: dt.date, error: type[ValueError]) -> dt.date:
+    """A day that a calendar with dated rules can place; raises `error`."""
+    if not FIRST_DAY <= value <= LAST_DAY:
+        raise error(f"{where}: {name} {value} must be a day from {FIRST_DAY} to {LAST_DAY}")
     return value
 
 

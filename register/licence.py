@@ -18,7 +18,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from register.fields import text_of
+from register.fields import day_of, text_of
 from register.rules import Rules
 
 ActKind = Literal["suspended", "resumed", "ended", "revoked"]
@@ -101,6 +101,8 @@ class Licence(msgspec.Struct, frozen=True):
         text_of(where, "issuer", self.issuer, LicenceError, empty=True)
         if self.subtype not in (1, 2):
             raise LicenceError(f"{where}: subtype is {self.subtype!r}; it must be 1 or 2")
+        for name in ("issued_on", "valid_from", "valid_to"):
+            day_of(where, name, getattr(self, name), LicenceError)
         if self.valid_to < self.valid_from:
             raise LicenceError(
                 f"{where}: valid_to {self.valid_to} is before valid_from {self.valid_from}; "

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from register.fields import code_of, text_of
+from register.fields import code_of, day_of, text_of
 
 SITE_ROLES = ("stratum", "database", "node", "signer", "web", "backup")
 SiteRole = Literal["stratum", "database", "node", "signer", "web", "backup"]
@@ -41,6 +41,9 @@ class Accreditation(msgspec.Struct, frozen=True, gc=False):
         """Raises PoolDataError when this cannot be an accreditation."""
         text_of("accreditation", "number", self.number, PoolDataError, 64)
         text_of(f"accreditation {self.number}", "issuer", self.issuer, PoolDataError, empty=True)
+        day_of(f"accreditation {self.number}", "issued_on", self.issued_on, PoolDataError)
+        if self.valid_to is not None:
+            day_of(f"accreditation {self.number}", "valid_to", self.valid_to, PoolDataError)
         if self.valid_to is not None and self.valid_to < self.issued_on:
             raise PoolDataError(
                 f"accreditation {self.number}: valid_to {self.valid_to} is before its issue on "
@@ -94,6 +97,7 @@ class TestProtocol(msgspec.Struct, frozen=True, gc=False):
         """Raises PoolDataError when this cannot be a protocol."""
         text_of("test protocol", "number", self.number, PoolDataError, 64)
         where = f"test protocol {self.number}"
+        day_of(where, "on", self.on, PoolDataError)
         text_of(where, "laboratory", self.laboratory, PoolDataError)
         text_of(where, "version", self.version, PoolDataError, 64)
         text_of(where, "digest", self.digest, PoolDataError, 100, empty=True)

@@ -191,3 +191,21 @@ def test_an_officer_does_not_make_a_second_pair_of_eyes_alone() -> None:
     free.put_person(person("olzhas", Role.OPERATOR))
     free.put_person(person("puppet", revoked=True))
     assert [event.kind for event in free.events] == ["person"] * 3
+
+
+def test_an_officer_who_revokes_the_other_is_not_two_afterwards() -> None:
+    """Whoever stole one token must not come to the powers of two officers by it."""
+    register = Register()
+    by(register, Actor("os:root", Role.COMPLIANCE)).put_person(person("anna"))
+    by(register, ANNA).put_person(person("bota"))
+    demoting = by(register, ANNA)
+    demoting.put_person(person("bota", Role.AUDITOR))
+    assert [event.action for event in demoting.events] == ["proposed"]
+    by(register, ANNA).put_person(person("bota", revoked=True))
+    puppets = by(register, ANNA)
+    puppets.put_person(person("puppet"))
+    puppets.put_person(person("olzhas", Role.OPERATOR))
+    puppets.put_person(person("olzhas", Role.COMPLIANCE))
+    assert [event.action for event in puppets.events] == ["proposed", "entered", "proposed"]
+    with pytest.raises(ProposalError, match="own"):
+        by(register, ANNA).approve(2)
