@@ -110,7 +110,8 @@ def _put(clerk: Clerk, name: str, **changes: Role | str | bool) -> None:
 
 def _hand_over(name: str, token: str) -> None:
     print(
-        f"token of {name}, shown once and good as soon as the register has it; keep it in a file that only {name} can read:",
+        f"token of {name}, shown once and good as soon as the register has it; "
+        f"keep it in a file that only {name} can read:",
         file=sys.stderr,
     )
     print(token)

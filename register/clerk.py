@@ -161,8 +161,8 @@ class Clerk:
         excluded = before.excluded_on
         if excluded is not None and excluded <= self.today and device.excluded_on is None:
             raise DeviceError(
-                f"hardware unit {device.registry_number}: was excluded on {excluded}, and no change takes that "
-                f"back; enter it under the registry number of its new inclusion"
+                f"hardware unit {device.registry_number}: was excluded on {excluded}; no change takes that "
+                f"back: enter it under the registry number of its new inclusion"
             )
         check_device(self.register, self._terms.rules, device, self.today)
         action = "changed" if before.miner_id == device.miner_id else "transferred"

@@ -31,7 +31,8 @@ from tests.register_world import bin_number
 HOSTS = ("host-1", "host-2", "host-3")
 """Data centres of others, in which the farms of subtype II stand."""
 PEOPLE = {
-    "aigul": Role.COMPLIANCE, "bolat": Role.COMPLIANCE, "dana": Role.OPERATOR, "erlan": Role.AUDITOR,
+    "aigul": Role.COMPLIANCE, "bolat": Role.COMPLIANCE, "galym": Role.COMPLIANCE, "dana": Role.OPERATOR,
+    "erlan": Role.AUDITOR,
 }  # fmt: skip
 GHS = 56_000
 
@@ -55,11 +56,17 @@ class Office:
         """Of who approves."""
         self.tokens = {name: f"token of {name}" for name in PEOPLE}
         self._terms = Terms(rules, "regtest", four_eyes=frozenset(FOUR_EYES))
-        clerk = Clerk(
-            self.register, self._terms, Actor("os:root", Role.COMPLIANCE), "the pool is set up", now_us
-        )
-        for name, role in PEOPLE.items():
-            clerk.put_person(Person(name, role, token_hash(self.tokens[name])))
+        # The first officer comes from whoever sets the pool up, the second from the first, a third from both.
+        first, *others = (Person(name, role, token_hash(self.tokens[name])) for name, role in PEOPLE.items())
+        clerk = Clerk(self.register, self._terms, Actor("os:root", Role.COMPLIANCE), "set up", now_us)
+        clerk.put_person(first)
+        self.log += clerk.events
+        for person in others:
+            self.write(
+                "token of aigul", "set up", now_us, lambda clerk, person=person: clerk.put_person(person)
+            )
+        self.approve(now_us, list(self.register.proposals))
+        clerk = Clerk(self.register, self._terms, Actor("aigul", Role.COMPLIANCE), "set up", now_us)
         for number, code in enumerate(HOSTS):
             holder = bin_number(200 + number)
             clerk.enter_centre(

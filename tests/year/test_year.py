@@ -105,12 +105,13 @@ class Attack:
         self.office.write(
             "token of aigul", "the miner called", at_us, lambda clerk: clerk.withdraw_address(key)
         )
-        # Both tokens are replaced; whose was an officer's is no officer until it is known how it got out.
-        for name in ("bolat", "dana"):
-            new = Person(name, Role.OPERATOR, token_hash(f"new token of {name}"))
-            self.office.write("token of aigul", "stolen", at_us, lambda clerk, new=new: clerk.put_person(new))
-        officer = Person("galym", Role.COMPLIANCE, token_hash("token of galym"))
-        self.office.write("token of aigul", "for bolat", at_us, lambda clerk: clerk.put_person(officer))
+        # Both tokens are stopped by one officer at once; the third one takes the place of the second.
+        gone = Person("bolat", Role.COMPLIANCE, token_hash("token of bolat"), revoked=True)
+        new = Person("dana", Role.OPERATOR, token_hash("new token of dana"))
+        for person in (gone, new):
+            self.office.write(
+                "token of aigul", "stolen", at_us, lambda clerk, person=person: clerk.put_person(person)
+            )
         self.office.second = "token of galym"
         self.office.tokens["dana"] = "new token of dana"
 
