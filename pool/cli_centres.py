@@ -9,16 +9,7 @@ import typer
 
 from pool.cli_actor import ReasonOption, TokenOption, change, mistakes
 from pool.cli_options import ConfigOption
-from pool.cli_tables import (
-    DryRunOption,
-    ErrorsOption,
-    FileArgument,
-    ImportReason,
-    OutArgument,
-    PartialOption,
-    give,
-    take,
-)
+from pool.cli_tables import OutArgument, give, offer_import
 from pool.cli_view import AsOfOption, SearchOption, View, found, look, show, show_facts
 from register.centre import Centre
 from register.clerk import Clerk
@@ -129,18 +120,7 @@ def show_(code: CodeArgument, as_of: AsOfOption = None, config: ConfigOption = N
     )
 
 
-@cli.command("import")
-def import_(
-    file: FileArgument,
-    partial: PartialOption = False,
-    errors: ErrorsOption = None,
-    dry_run: DryRunOption = False,
-    reason: ImportReason = None,
-    token_file: TokenOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """Enter or change data centres of a file."""
-    take("centre", file, config, token_file, reason, partial=partial, errors=errors, dry_run=dry_run)
+offer_import(cli, "centre", "Enter or change data centres of a file.")
 
 
 @cli.command()

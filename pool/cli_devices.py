@@ -11,16 +11,7 @@ import typer
 
 from pool.cli_actor import ReasonOption, TokenOption, change, mistakes
 from pool.cli_options import ConfigOption
-from pool.cli_tables import (
-    DryRunOption,
-    ErrorsOption,
-    FileArgument,
-    ImportReason,
-    OutArgument,
-    PartialOption,
-    give,
-    take,
-)
+from pool.cli_tables import OutArgument, give, offer_import
 from pool.cli_view import AsOfOption, Day, OnOption, SearchOption, View, found, look, show, show_facts, told
 from register.clerk import Clerk
 from register.device import Device
@@ -229,18 +220,7 @@ def show_(number: NumberArgument, as_of: AsOfOption = None, config: ConfigOption
     )
 
 
-@cli.command("import")
-def import_(
-    file: FileArgument,
-    partial: PartialOption = False,
-    errors: ErrorsOption = None,
-    dry_run: DryRunOption = False,
-    reason: ImportReason = None,
-    token_file: TokenOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """Enter or change hardware units of a file."""
-    take("device", file, config, token_file, reason, partial=partial, errors=errors, dry_run=dry_run)
+offer_import(cli, "device", "Enter or change hardware units of a file.")
 
 
 @cli.command()

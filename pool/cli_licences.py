@@ -15,16 +15,7 @@ import typer
 
 from pool.cli_actor import ReasonOption, TokenOption, change, mistakes
 from pool.cli_options import ConfigOption
-from pool.cli_tables import (
-    DryRunOption,
-    ErrorsOption,
-    FileArgument,
-    ImportReason,
-    OutArgument,
-    PartialOption,
-    give,
-    take,
-)
+from pool.cli_tables import OutArgument, give, offer_import
 from pool.cli_view import (
     SUBTYPES,
     AsOfOption,
@@ -256,18 +247,7 @@ def show_phases(licences: list[Licence], view: View) -> None:
     show(("licence", "stands", "from", "before", "act", "ground"), rows)
 
 
-@cli.command("import")
-def import_(
-    file: FileArgument,
-    partial: PartialOption = False,
-    errors: ErrorsOption = None,
-    dry_run: DryRunOption = False,
-    reason: ImportReason = None,
-    token_file: TokenOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """Enter licences of a file, or acts on them."""
-    take("licence", file, config, token_file, reason, partial=partial, errors=errors, dry_run=dry_run)
+offer_import(cli, "licence", "Enter licences of a file, or acts on them.")
 
 
 @cli.command()

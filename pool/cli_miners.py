@@ -28,16 +28,7 @@ from pool.cli_licences import (
     show_phases,
 )
 from pool.cli_options import ConfigOption
-from pool.cli_tables import (
-    DryRunOption,
-    ErrorsOption,
-    FileArgument,
-    ImportReason,
-    OutArgument,
-    PartialOption,
-    give,
-    take,
-)
+from pool.cli_tables import OutArgument, give, offer_import
 from pool.cli_view import (
     SUBTYPES,
     AsOfOption,
@@ -319,18 +310,7 @@ async def _latest(settings: Settings, miner: Miner, view: View) -> list[Event]:
     return sorted(all_, key=lambda event: event.seq)[-EVENTS_SHOWN:]
 
 
-@cli.command("import")
-def import_(
-    file: FileArgument,
-    partial: PartialOption = False,
-    errors: ErrorsOption = None,
-    dry_run: DryRunOption = False,
-    reason: ImportReason = None,
-    token_file: TokenOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """Enter or change miners of a file."""
-    take("miner", file, config, token_file, reason, partial=partial, errors=errors, dry_run=dry_run)
+offer_import(cli, "miner", "Enter or change miners of a file.")
 
 
 @cli.command()

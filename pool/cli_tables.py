@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pool import spreadsheet
-from pool.cli_actor import acting, mistakes
-from pool.cli_options import complain
+from pool.cli_actor import TokenOption, acting, mistakes
+from pool.cli_options import ConfigOption, complain
 from pool.cli_view import View, told
 from pool.config import load
 from pool.spreadsheet import Sheet
@@ -56,6 +56,22 @@ class _NothingStored(Exception):
     def __init__(self, outcome: Outcome) -> None:
         super().__init__()
         self.outcome = outcome
+
+
+def offer_import(cli: typer.Typer, kind: str, text: str) -> None:
+    """Give a group of commands its `import`; `text` is the help of it."""
+
+    @cli.command("import", help=text)
+    def _import(
+        file: FileArgument,
+        partial: PartialOption = False,
+        errors: ErrorsOption = None,
+        dry_run: DryRunOption = False,
+        reason: ImportReason = None,
+        token_file: TokenOption = None,
+        config: ConfigOption = None,
+    ) -> None:
+        take(kind, file, config, token_file, reason, partial=partial, errors=errors, dry_run=dry_run)
 
 
 def take(
