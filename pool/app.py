@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from pool import demo, gateway_store, ledger_metrics, register_store
 from pool.compliance import Compliance
 from pool.config import ConfigError, Settings
-from pool.database import UNAVAILABLE, DatabaseError, migrate
+from pool.database import UNAVAILABLE, DatabaseError, migrate, reason_of
 from pool.forwarder import Forwarder
 from pool.gateway import Gateway
 from pool.intake import LedgerSettings
@@ -163,6 +163,7 @@ async def _running(process: Process) -> AsyncIterator[None]:
     http, _ = process.metrics.serve(process.settings.metrics.listen)
     tasks: list[asyncio.Task[None]] = []
     forwarder: Forwarder | None = None
+    gateway: Gateway | None = None
     try:
         if process.settings.demo_miners:
             await until_available(lambda: migrate(process.engine))
@@ -195,8 +196,9 @@ async def _running(process: Process) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        if forwarder is not None:
+        if forwarder is not None and gateway is not None:
             await _last_push(forwarder)
+            await _last_sightings(process, gateway)
         http.shutdown()
         http.server_close()
 
@@ -222,8 +224,21 @@ async def _gateway(
     follower = RegisterFollower(process.engine, register, GATE_KINDS, gateway.register_changed, replica)
     if known is None:
         await until_available(follower.catch_up)
+    else:
+        await _hear_of_changes(follower)
     refuse_unaccredited(process.settings, process.rules, register, time.time_ns() // 1000)
     return gateway, Forwarder(process.engine, spool, number), follower
+
+
+async def _hear_of_changes(follower: RegisterFollower) -> None:
+    """What changed while the gateway was down; without PostgreSQL it keeps to what it knew."""
+    try:
+        async with asyncio.timeout(QUERY_SECONDS):
+            await follower.catch_up()
+    except ReplicaError as error:
+        log.error("%s", error)
+    except UNAVAILABLE as error:
+        log.warning("register: not up to date at the start: %s", reason_of(error))
 
 
 def _read_forwarder(metrics: Metrics, forwarder: Forwarder) -> None:
@@ -252,7 +267,10 @@ async def _beat(process: Process, gateway: Gateway, forwarder: Forwarder) -> Non
 
 
 async def _tell_sightings(process: Process, gateway: Gateway) -> None:
-    """What the gateway saw goes to PostgreSQL; what does not get there is kept for the next beat."""
+    """What the gateway saw goes to PostgreSQL; what does not get there is kept for the next beat.
+
+    Where the connection broke at the very end it may have got there: it is then counted twice, never lost.
+    """
     seen = gateway.sightings.drain()
     try:
         await register_store.add_sightings(process.engine, seen)
@@ -305,6 +323,14 @@ async def _last_push(forwarder: Forwarder) -> None:
     except Exception as error:  # the stop must go on, whatever it is
         reason = str(error).split("\n", 1)[0] or "PostgreSQL does not answer"
         log.warning("the last shares stay in the spool until the next start: %s", reason)
+
+
+async def _last_sightings(process: Process, gateway: Gateway) -> None:
+    try:
+        async with asyncio.timeout(LAST_PUSH_SECONDS):
+            await _tell_sightings(process, gateway)
+    except Exception as error:  # the stop must go on, whatever it is
+        log.warning("what was seen last is lost: %s", reason_of(error))
 
 
 def _supervise(name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated, Final, NamedTuple, TypeVar
 
@@ -46,20 +46,30 @@ _Result = TypeVar("_Result")
 
 
 class Acting(NamedTuple):
-    """Somebody at work on the register."""
+    """Somebody who is about to change the register, for a reason."""
 
-    clerk: Clerk
+    engine: AsyncEngine
     terms: Terms
+    actor: Actor
+    reason: str
+
+    def writing(self) -> AbstractAsyncContextManager[Clerk]:
+        """One change: what the clerk wrote is stored when the block ends without an exception."""
+        return register_store.writing(self.engine, self.terms, self.actor, self.reason)
+
+    async def trying(self) -> Clerk:
+        """A clerk whose work is thrown away, on the register as it stands; nobody waits for it."""
+        register = await register_store.read(self.engine)
+        return Clerk(register, self.terms, self.actor, self.reason, register_store.unix_microseconds())
 
 
 @asynccontextmanager
 async def acting(settings: Settings, token_file: Path | None, reason: str) -> AsyncIterator[Acting]:
-    """One change: what the clerk wrote is stored when the block ends without an exception."""
+    """Who acts, on the database of the configuration."""
     terms = terms_of(settings, rules_of(settings))
     async with command_database(settings) as engine:
         actor = await who_acts(engine, token_file or settings.compliance.token_file)
-        async with register_store.writing(engine, terms, actor, reason) as clerk:
-            yield Acting(clerk, terms)
+        yield Acting(engine, terms, actor, reason)
 
 
 async def who_acts(engine: AsyncEngine, token_file: Path | None) -> Actor:
@@ -77,7 +87,7 @@ async def who_acts(engine: AsyncEngine, token_file: Path | None) -> Actor:
             f"token file {token_file}: its token is nobody's, or was revoked; "
             f"ask a compliance officer for `dmpool people new-token`"
         )
-    return Actor(person.name, person.role)
+    return Actor(person.name, person.role, person.token_sha256)
 
 
 def _login() -> str:
@@ -114,7 +124,7 @@ def change(
     settings = load(config)
 
     async def write() -> tuple[_Result, Clerk]:
-        async with acting(settings, token_file, reason) as (clerk, _):
+        async with acting(settings, token_file, reason) as act, act.writing() as clerk:
             return work(clerk), clerk
 
     with mistakes():

@@ -89,29 +89,29 @@ def take(
     settings = load(config)
     report = errors or file.with_name(f"{file.name}.errors.csv")
 
-    async def work(sheet: Sheet) -> Outcome:
-        async with acting(settings, token_file, reason or _reason(file)) as (clerk, terms):
-            with _progress(sheet.about) as progress:
-                outcome = take_in(clerk, terms, TABLES[kind], sheet, progress)
-            outcome.counts["proposed"] = sum(event.action == "proposed" for event in clerk.events)
-            if outcome.bad:
-                spreadsheet.write(report, *bad_rows(sheet.heading.cells, outcome.bad))
-            if dry_run or (outcome.bad and not partial):
-                raise _NothingStored(outcome)
-            return outcome
+    async def work() -> tuple[Outcome, bool]:
+        async with acting(settings, token_file, reason or _reason(file)) as act:
+            miners = await register_store.read(act.engine, ("miner",))
+            with _progress("reading") as progress:
+                prepared = prepare(table, spreadsheet.read(file), miners, progress)
+            with _progress("writing", len(prepared.rows)) as progress:
+                if dry_run:
+                    outcome = _written(take_in, await act.trying(), act.terms, table, prepared, progress)
+                    return outcome, False
+                try:
+                    async with act.writing() as clerk:
+                        outcome = _written(take_in, clerk, act.terms, table, prepared, progress)
+                        _leave_if(bool(outcome.bad) and not partial)
+                except _NothingStored:
+                    return outcome, False
+                return outcome, True
 
     with mistakes():
-        sheet = spreadsheet.read(file)
         try:
-            outcome, stored = uvloop.run(work(sheet)), True
-        except _NothingStored as left:
-            outcome, stored = left.outcome, False
-    _tell(kind, file, outcome, stored=stored)
-    if outcome.bad:
-        _complain(outcome, report, stored=stored or dry_run)
-        raise SystemExit(1)
-
-
+            outcome, stored = uvloop.run(work())
+        except TooManyBadError as error:
+            spreadsheet.write(report, *bad_rows(error.heading, error.bad))
+            raise
 def give(kind: str, file: Path, records: Iterable[msgspec.Struct], view: View) -> None:
     """Export records."""
     table = TABLES[kind]

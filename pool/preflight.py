@@ -9,6 +9,7 @@ import errno
 import fcntl
 import logging
 import socket
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -134,6 +135,20 @@ async def refuse_wrong_chain(nodes: Sequence[Node]) -> None:
             log.error("%s; waiting for it", error)
 
 
+def read_rules(settings: Settings, now_us: int) -> Rules:
+    """The rules of law that the configuration names; each must have a row of today."""
+    try:
+        rules = load_rules(settings.rules_file)
+        rules.require(rules.day_of(now_us))
+    except RulesError as error:
+        raise ConfigError(f"rules_file: {error}") from None
+    except OSError as error:
+        raise ConfigError(
+            f"rules_file: {settings.rules_file}: {error.strerror}; give the path of a rules file"
+        ) from None
+    return rules
+
+
 def refuse_unaccredited(settings: Settings, rules: Rules, register: Register, now_us: int) -> None:
     """In production a pool without an accreditation in force takes no work (O-20, O-21)."""
     day = rules.day_of(now_us)
@@ -171,9 +186,9 @@ async def problems(settings: Settings, nodes: Sequence[Node]) -> list[str]:
     except ConfigError as error:
         found.append(str(error))
     try:
-        load_rules(settings.rules_file)
-    except (RulesError, OSError) as error:
-        found.append(f"rules_file: {error}")
+        read_rules(settings, time.time_ns() // 1000)
+    except ConfigError as error:
+        found.append(str(error))
     if settings.nodes:
         for number, node in enumerate(nodes):
             try:

@@ -118,7 +118,7 @@ class RegisterAuth:
             log.warning("register: a wrong token from %s", address)
             raise HTTPException(401, WRONG, _challenge(scheme))
         self._remember(person)
-        return Actor(person.name, person.role)
+        return Actor(person.name, person.role, person.token_sha256)
 
     def _remember(self, person: Person) -> None:
         if len(self._proven) >= TOKENS_KEPT:

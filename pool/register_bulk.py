@@ -2,7 +2,8 @@
 
 An import is one transaction. When a row is bad nothing is stored, unless `partial` says to take the good
 ones; the bad ones are told with line, column and reason. `dry_run` looks at everything and stores nothing.
-One file is worked on at a time, aside from the loop, and who comes meanwhile is told to come again.
+One file is worked on at a time, aside from the loop, and who comes meanwhile is told to come again. It is
+read before the register's lock is taken; a dry run never takes it.
 
 What the columns mean is `register.tables`'s to say, what a row does `pool.table_import`'s.
 """
@@ -11,21 +12,23 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
-from pool import spreadsheet
+from pool import register_store, spreadsheet
+from pool.live_register import asking
+from pool.reading import READ_SECONDS
 from pool.register_bodies import body_chunks
 from pool.register_desk import READ, WITHOUT_DEVICES, WRITE, AsOf, Desk, answer, may_write, related, told_as
 from pool.register_store import STANDING_KINDS
 from pool.register_views import LISTINGS, Listing, order_of
 from pool.report_api import Problem
-from pool.table_import import Outcome, take_in
+from pool.table_import import Outcome, Prepared, prepare, take_in
 from register.clerk import Clerk
 from register.person import Actor
 from register.register import Register
@@ -109,14 +112,11 @@ def _add_import(router: APIRouter, desk: Desk) -> None:
         may_write(actor, listing.kind)
         async with _one_file(desk) as directory:
             path = await _received(request, directory)
-            result = await _taken_in(
-                desk,
-                listing,
-                path,
-                actor,
-                reason,
-                lambda outcome: not dry_run and (partial or not outcome.bad),
-            )
+            prepared = await _read_in(desk, listing, path)
+            if dry_run:
+                result = await _tried(desk, listing, prepared, actor, reason)
+            else:
+                result = await _taken_in(desk, listing, prepared, actor, reason, partial)
         refused = result.bad > 0 and not result.stored and not dry_run
         return answer(result, 422 if refused else 200)
 
@@ -136,25 +136,54 @@ async def _received(request: Request, directory: Path) -> Path:
 async def _taken_in(
     desk: Desk,
     listing: Listing,
-    path: Path,
+    prepared: Prepared,
     actor: Actor,
     reason: str,
-    stores: Callable[[Outcome], bool],
+    partial: bool,
 ) -> ImportResult:
-    """Bring a file into the register, where `stores` says so."""
-    kinds = STANDING_KINDS if listing.kind in ("device", "licence") else WITHOUT_DEVICES
+    """Bring a file into the register, all of it unless `partial`."""
     stored = True
     try:
-        async with desk.writing(actor, reason, kinds, IMPORT_SECONDS) as clerk:
+        async with desk.writing(actor, reason, _needed(listing), IMPORT_SECONDS) as clerk:
             before = clerk.register.seq
-            outcome = await asyncio.to_thread(_read_in, desk, listing, path, clerk)
-            _leave_unless(stores(outcome))
+            outcome = await asyncio.to_thread(_written_by, desk, listing, prepared, clerk)
+            _leave_unless(partial or not outcome.bad)
     except _NotStored:
         stored = False
+    return _result(clerk, outcome, stored, clerk.register.seq if stored else before)
+
+
+def _leave_unless(stored: bool) -> None:
+    if not stored:
+        raise _NotStored
+
+
+async def _tried(
+    desk: Desk, listing: Listing, prepared: Prepared, actor: Actor, reason: str
+) -> ImportResult:
+    """What would come of a file: on a register that is thrown away, and nobody waits for it."""
+    async with asking(IMPORT_SECONDS):
+        register = await register_store.read(desk.engine, _needed(listing))
+    before = register.seq
+    with _mistakes():
+        clerk = Clerk(register, desk.terms, actor, reason, desk.now_us())
+        outcome = await asyncio.to_thread(_written_by, desk, listing, prepared, clerk)
+    return _result(clerk, outcome, False, before)
+
+
+def _needed(listing: Listing) -> tuple[str, ...]:
+    return STANDING_KINDS if listing.kind in ("device", "licence") else WITHOUT_DEVICES
+
+
+def _written_by(desk: Desk, listing: Listing, prepared: Prepared, clerk: Clerk) -> Outcome:
+    return take_in(clerk, desk.terms, TABLES[listing.kind], prepared, lambda done: None)
+
+
+def _result(clerk: Clerk, outcome: Outcome, stored: bool, seq: int) -> ImportResult:
     counts = outcome.counts
     return ImportResult(
         stored=stored,
-        seq=clerk.register.seq if stored else before,
+        seq=seq,
         entered=counts["entered"],
         changed=counts["changed"],
         same=counts["same"],
@@ -165,18 +194,25 @@ async def _taken_in(
     )
 
 
-def _leave_unless(stored: bool) -> None:
-    if not stored:
-        raise _NotStored
+async def _read_in(desk: Desk, listing: Listing, path: Path) -> Prepared:
+    """The rows of a file, before anybody waits for its import."""
+    async with asking(READ_SECONDS):
+        miners = await register_store.read(desk.engine, ("miner",))
+    with _mistakes(path):
+        return await asyncio.to_thread(_prepared, listing, path, miners)
 
 
-def _read_in(desk: Desk, listing: Listing, path: Path, clerk: Clerk) -> Outcome:
+def _prepared(listing: Listing, path: Path, miners: Register) -> Prepared:
+    return prepare(TABLES[listing.kind], spreadsheet.read(path), miners, lambda done: None)
+
+
+@contextmanager
+def _mistakes(path: Path | None = None) -> Iterator[None]:
     try:
-        sheet = spreadsheet.read(path)
-        return take_in(clerk, desk.terms, TABLES[listing.kind], sheet, lambda done: None)
-    except spreadsheet.SpreadsheetError as error:
+        yield
+    except ValueError as error:
         # Where the file lies for the moment is nobody's business.
-        raise spreadsheet.SpreadsheetError(str(error).replace(str(path), "file")) from error
+        raise HTTPException(422, str(error).replace(str(path), "file") if path else str(error)) from error
 
 
 def _add_export(router: APIRouter, desk: Desk) -> None:

@@ -55,17 +55,19 @@ class RegisterFollower:
         self._kinds = tuple(kinds)
         self._changed = changed
         self._replica = replica
+        self._copied = (register.seq, register.sha256)
+        """Up to which event the replica is true; behind the register's while its disk fails."""
         self.read_at: float | None = None
         """Unix time when the register was last known to be that of PostgreSQL."""
 
     async def run(self) -> None:
         """Follow until cancelled."""
-        away = False
+        away = failing = False
         while True:
             try:
                 async with asyncio.timeout(QUERY_SECONDS):
                     await self.catch_up()
-                away = False
+                away = failing = False
             except UNAVAILABLE as error:
                 if not away:
                     log.warning(
@@ -73,28 +75,35 @@ class RegisterFollower:
                     )
                 away = True
             except ReplicaError as error:
-                log.error("%s", error)
+                if not failing:
+                    log.error("%s", error)
+                failing = True
             await asyncio.sleep(POLL_SECONDS)
 
     async def catch_up(self) -> bool:
         """Take what is new; whether there was any. Raises what a lost database raises, and ReplicaError."""
         register = self._register
+        known = (register.seq, register.sha256)
+        since = known if self._replica is None else min(known, self._copied)
         async with self._engine.connect() as connection:
             await connection.execution_options(isolation_level="REPEATABLE READ")
             async with connection.begin():
                 head = await register_store.head(connection)
-                if (head.seq, head.sha256) == (register.seq, register.sha256):
+                if head[:2] == known == since:
                     self.read_at = time.time()
                     return False
-                anew = await register_store.hash_at(connection, register.seq) != register.sha256
-                versions = await self._versions(connection, 0 if anew else register.seq, head)
-        if anew:
-            log.warning("register: the log does not hold event %d as known; read anew", register.seq)
-        await self._take(versions, head, anew=anew)
+                lost = await register_store.hash_at(connection, since[0]) != since[1]
+                anew = lost or since[0] == 0
+                versions = await self._versions(connection, 0 if anew else since[0], head)
+        if lost:
+            log.warning("register: the log does not hold event %d as known; read anew", since[0])
+        if head[:2] != known:
+            await self._take(versions, head, anew=anew)
         self.read_at = time.time()
         if self._replica is not None:
-            await asyncio.to_thread(self._replica.store, head, versions, anew=anew)
-        return True
+            await asyncio.to_thread(self._replica.store, head, versions, since=since[0], anew=anew)
+            self._copied = head[:2]
+        return head[:2] != known
 
     async def _versions(self, connection: AsyncConnection, after: int, head: Head) -> list[Version]:
         """The newest version of each record that changed behind event `after`, up to the head."""
@@ -108,7 +117,11 @@ class RegisterFollower:
             )
             .order_by(register_event.c.kind, register_event.c.key, register_event.c.seq.desc())
         )
-        return [(row.kind, row.key, row.body) for row in await connection.execute(newest)]
+        versions: list[Version] = []
+        async for portion in (await connection.stream(newest)).partitions(PORTION):
+            versions += [(row.kind, row.key, row.body) for row in portion]
+            await asyncio.sleep(0)
+        return versions
 
     async def _take(self, versions: list[Version], head: Head, *, anew: bool) -> None:
         # A whole new register is built aside and taken at once: nobody may meet it half empty.
@@ -124,7 +137,8 @@ class RegisterFollower:
             self._register.become(target)
             changes |= {("licence", 0), ("accreditation", 0)}
         self._register.seq, self._register.sha256, self._register.at_us = head
-        self._changed(changes)
+        if changes:
+            self._changed(changes)
 
 
 def _miner_of(record: msgspec.Struct) -> int:

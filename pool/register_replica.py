@@ -8,6 +8,7 @@ Losing it is no harm: it is filled anew from PostgreSQL.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterable
@@ -15,6 +16,8 @@ from pathlib import Path
 
 from register.records import decode
 from register.register import Register
+
+log = logging.getLogger(__name__)
 
 _SCHEMA = """
     PRAGMA journal_mode = WAL;
@@ -44,35 +47,50 @@ class RegisterReplica:
         self._path = path
         self._lock = threading.Lock()
         try:
-            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._connection.executescript(_SCHEMA)
+            self._connection = self._opened()
         except sqlite3.Error as error:
             raise self._error(error) from error
 
     def load(self) -> Register | None:
-        """What is known; None when nothing was ever stored, or it cannot be read by this version."""
+        """What is known; None when nothing was ever stored, or it cannot be read (by this version)."""
         with self._lock:
             try:
-                head = self._connection.execute("SELECT seq, sha256, at_us FROM head").fetchone()
-                if head is None:
-                    return None
-                register = Register()
-                for kind, key, body in self._connection.execute("SELECT kind, key, body FROM record"):
-                    register.put(kind, key, decode(kind, body))
-            except sqlite3.Error as error:
+                return self._read()
+            except sqlite3.OperationalError as error:
                 raise self._error(error) from error
+            except sqlite3.DatabaseError as error:
+                log.error("%s", self._error(error))
+                self._connection.close()
+                self._connection = self._begun_anew()
+                return None
             except ValueError:
                 return None  # another version wrote it
-            register.seq, register.sha256, register.at_us = head
-            return register
 
-    def store(self, head: tuple[int, str, int], versions: Iterable[Version], *, anew: bool) -> None:
-        """Take newer versions, true up to the event `head` (seq, sha256, at_us); `anew` drops all others."""
+    def _read(self) -> Register | None:
+        head = self._connection.execute("SELECT seq, sha256, at_us FROM head").fetchone()
+        if head is None:
+            return None
+        register = Register()
+        for kind, key, body in self._connection.execute("SELECT kind, key, body FROM record"):
+            register.put(kind, key, decode(kind, body))
+        register.seq, register.sha256, register.at_us = head
+        return register
+
+    def store(
+        self, head: tuple[int, str, int], versions: Iterable[Version], *, since: int, anew: bool
+    ) -> None:
+        """Take the newer versions behind event `since`, true up to the event `head` (seq, sha256, at_us).
+
+        `anew` drops all others. Raises ReplicaError, also when the copy does not reach to `since`: what lies
+        between would be missing for good.
+        """
         with self._lock:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 if anew:
                     self._connection.execute("DELETE FROM record")
+                else:
+                    self._require_reach(since)
                 self._connection.executemany("INSERT OR REPLACE INTO record VALUES (?, ?, ?)", versions)
                 self._connection.execute("INSERT OR REPLACE INTO head VALUES (1, ?, ?, ?)", head)
                 self._connection.execute("COMMIT")
@@ -81,6 +99,27 @@ class RegisterReplica:
                     self._connection.execute("ROLLBACK")
                 raise self._error(error) from error
 
+    def _require_reach(self, since: int) -> None:
+        (held,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM head").fetchone()
+        if held < since:
+            raise sqlite3.IntegrityError(f"it holds event {held} and is given what came behind {since}")
+
+    def _opened(self) -> sqlite3.Connection:
+        try:
+            return _connect(self._path)
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            log.error("%s", self._error(error))
+            return self._begun_anew()
+
+    def _begun_anew(self) -> sqlite3.Connection:
+        """The damaged file stays beside the new one, for whoever wants to know what happened to the disk."""
+        self._path.replace(self._path.with_suffix(".damaged"))
+        for tail in ("-wal", "-shm"):
+            self._path.with_name(self._path.name + tail).unlink(missing_ok=True)
+        return _connect(self._path)
+
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
@@ -88,6 +127,16 @@ class RegisterReplica:
 
     def _error(self, error: sqlite3.Error) -> ReplicaError:
         return ReplicaError(
-            f"register copy {self._path}: {error}; give data_dir a writable directory, or delete the file: "
-            f"it is filled anew from PostgreSQL"
+            f"register copy {self._path}: {error}; give data_dir a healthy, writable disk; the file is "
+            f"filled anew from PostgreSQL when it is gone"
         )
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    try:
+        connection.executescript(_SCHEMA)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from pool.database import REGISTER_LOCK, miner, register_event, sighting
 from register.clerk import Clerk, Terms
 from register.event import FIRST, Event, verify
-from register.person import Actor, Role
+from register.person import Actor, Role, require_current
 from register.records import KINDS, decode
 from register.register import Register
 from register.sighting import Seen, Sighting, SightingKind
@@ -33,6 +33,8 @@ STANDING_KINDS: Final = tuple(kind for kind in KINDS if kind != "sighting")
 _COLUMNS: Final = tuple(column.name for column in register_event.columns)
 _CHUNK: Final = 5000
 _PORTION: Final = 200
+CLOCK_SECONDS: Final = 60
+"""So much may the clock of who writes be ahead of PostgreSQL's."""
 LEDGER: Final = Actor("ledger", Role.SYSTEM)
 """Who makes events of sightings."""
 
@@ -40,6 +42,10 @@ LEDGER: Final = Actor("ledger", Role.SYSTEM)
 def unix_microseconds() -> int:
     """The clock of the register."""
     return time.time_ns() // 1000
+
+
+class ClockError(ValueError):
+    """A clock that cannot be right. The message says by how much."""
 
 
 class Head(NamedTuple):
@@ -141,12 +147,11 @@ async def verify_chain(engine: AsyncEngine, progress: Callable[[int], object] = 
     async with engine.connect() as connection:
         await connection.execution_options(isolation_level="REPEATABLE READ")
         async with connection.begin():
-            last, at_us = (0, FIRST), 0
-            while chunk := await read_events(connection, last[0], _CHUNK):
-                last = verify(chunk, last)
-                at_us = chunk[-1].at_us
-                progress(last[0])
-            return Head(*last, at_us)
+            last = Head(0, FIRST, 0)
+            while chunk := await read_events(connection, last.seq, _CHUNK):
+                last = Head(*verify(chunk, last))
+                progress(last.seq)
+            return last
 
 
 def _event(row: Any) -> Event:
@@ -168,14 +173,25 @@ async def writing(
 ) -> AsyncIterator[Clerk]:
     """A clerk for one change; what it wrote is stored when the block ends without an exception.
 
-    `kinds` must hold all that the clerk's checks look at.
+    `kinds` must hold all that the clerk's checks look at, and `person`: an actor may have been revoked since
+    it showed its token. Raises PersonError for that, and ClockError.
     """
     async with engine.begin() as connection:
         await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(REGISTER_LOCK)))
+        await _require_right_clock(connection, now_us())
         register = await load(connection, kinds)
+        require_current(actor, register.people)
         clerk = Clerk(register, terms, actor, reason, now_us())
         yield clerk
         await append(connection, clerk.events)
+
+
+async def _require_right_clock(connection: AsyncConnection, now_us: int) -> None:
+    """One event of the future would hide all later ones from questions about the past."""
+    theirs = await connection.scalar(sa.select(sa.func.extract("epoch", sa.func.clock_timestamp())))
+    ahead = now_us // 1_000_000 - int(theirs or 0)
+    if ahead > CLOCK_SECONDS:
+        raise ClockError(f"this machine's clock is {ahead} s ahead of PostgreSQL's; set it right")
 
 
 async def append(connection: AsyncConnection, new: Sequence[Event]) -> None:
@@ -190,7 +206,7 @@ async def append(connection: AsyncConnection, new: Sequence[Event]) -> None:
     if new:
         raw = await connection.get_raw_connection()
         await raw.driver_connection.copy_records_to_table(  # type: ignore[union-attr]
-            register_event.name, records=[_row(event) for event in new], columns=_COLUMNS
+            register_event.name, records=map(_row, new), columns=_COLUMNS
         )
 
 
@@ -222,6 +238,11 @@ async def add_sightings(engine: AsyncEngine, seen: Sequence[Seen]) -> None:
         },
     )
     async with engine.begin() as connection:
+        # A backup that was restored may not have a miner that a gateway still knows.
+        known = set(await connection.scalars(sa.select(miner.c.id)))
+        rows = {key: row for key, row in rows.items() if row["miner_id"] in known}
+        if not rows:
+            return
         # In one order, so that two who count at once do not wait for each other in a circle.
         await connection.execute(statement, [rows[key] for key in sorted(rows)])
 

@@ -1,7 +1,8 @@
 """The facts of one day as PostgreSQL has them, in the shape that `reporting.daily` builds from.
 
 Reads only, all within the caller's snapshot. Shares are told by their own time, steps of blocks and entries
-of the journal by the ledger's. The register is read as it stood when the day ended.
+of the journal by the ledger's. The register is read as it stood when the day began, and lived through to its
+end: what a correction says in the afternoon does not undo the morning.
 """
 
 from __future__ import annotations
@@ -30,12 +31,16 @@ from pool.database import (
     split,
 )
 from pool.intake import work_of
-from register.register import Standing
+from register.event import Event
+from register.payout_address import address_at
+from register.register import Register
 from register.rules import Rules
 from reporting.daily import BlockEvent, BlockFacts, MinerFacts
+from reporting.standing import Held, Version, live_through
 
 _KINDS = ("miner", "licence", "address")
 """What a report tells of the register."""
+_CHUNK = 1000
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -55,7 +60,7 @@ async def gather(connection: AsyncConnection, day: dt.date, rules: Rules) -> Fac
     start_us, end_us = rules.day_bounds(day)
     closing = await _balances(connection, journal_entry.c.day <= day)
     return Facts(
-        miners=await _miners(connection, day, end_us, rules, closing),
+        miners=await _miners(connection, day, (start_us, end_us), closing),
         blocks=await _blocks(connection, start_us, end_us),
         opening=await _balances(connection, journal_entry.c.day < day),
         entries=await _entries(connection, day),
@@ -80,7 +85,7 @@ def microseconds(at: dt.datetime) -> int:
 
 
 async def _miners(
-    connection: AsyncConnection, day: dt.date, end_us: int, rules: Rules, closing: dict[str, int]
+    connection: AsyncConnection, day: dt.date, bounds: tuple[int, int], closing: dict[str, int]
 ) -> list[MinerFacts]:
     accepted = {
         row.miner_id: row
@@ -102,29 +107,46 @@ async def _miners(
     ):
         rejected[row.miner_id][row.reason] = int(row.shares)
     owed = {int(account.split(":")[1]) for account in closing if account.startswith("miner:")}
-    standings = await _standings(connection, {*accepted, *rejected, *owed}, end_us, rules)
+    held = await _held(connection, {*accepted, *rejected, *owed}, *bounds)
     return [
         MinerFacts(
-            standing=standing,
+            held=one,
             accepted=int(accepted[id_].shares) if id_ in accepted else 0,
             rejected=rejected.get(id_, {}),
             work=int(accepted[id_].work) if id_ in accepted else 0,
         )
-        for id_, standing in standings.items()
+        for id_, one in sorted(held.items())
     ]
 
 
-async def _standings(
-    connection: AsyncConnection, told: set[int], end_us: int, rules: Rules
-) -> dict[int, Standing]:
-    """All miners of the register as it stood when the day ended, and any others that must be told of."""
-    then = await register_store.load(connection, _KINDS, end_us)
-    miners = dict(then.miners)
-    if told - miners.keys():  # entered later than a clock says they worked
+async def _held(connection: AsyncConnection, told: set[int], start_us: int, end_us: int) -> dict[int, Held]:
+    """All miners that the register knew when the day ended, and any others that must be told of."""
+    register = await register_store.load(connection, _KINDS, start_us)
+    events = await _events(connection, register.seq, end_us)
+    versions = live_through(register, events)
+    held = {id_: _holding(register, id_, versions.get(id_, ()), end_us) for id_ in register.miners}
+    late = told - held.keys()  # entered later than a clock says they worked
+    if late:
         now = await register_store.load(connection, _KINDS)
-        miners |= {id_: one for id_, one in now.miners.items() if id_ in told and id_ not in miners}
-        then = now
-    return {id_: then.standing(one, end_us - 1, rules) for id_, one in sorted(miners.items())}
+        for id_ in late & now.miners.keys():
+            held[id_] = _holding(now, id_, [Version(one) for one in now.licences_of(id_)], end_us)
+    return held
+
+
+def _holding(register: Register, miner_id: int, versions: Sequence[Version], end_us: int) -> Held:
+    wallet = address_at(register.addresses_of(miner_id), "wallet", end_us - 1)
+    return Held(register.miners[miner_id], wallet, versions)
+
+
+async def _events(connection: AsyncConnection, after: int, before_us: int) -> list[Event]:
+    """What became of the register behind an event and before an instant."""
+    found: list[Event] = []
+    while chunk := await register_store.read_events(connection, after, _CHUNK, _KINDS):
+        found += [event for event in chunk if event.at_us < before_us]
+        after = chunk[-1].seq
+        if chunk[-1].at_us >= before_us:
+            break
+    return found
 
 
 async def _blocks(connection: AsyncConnection, start_us: int, end_us: int) -> list[BlockFacts]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
@@ -18,11 +19,11 @@ from pool.database import UNAVAILABLE, DatabaseError, create_engine, migrate, re
 from pool.embedded_chain import EmbeddedChain
 from pool.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from pool.node import Node
-from pool.preflight import ALL_ROLES, Role, in_use, make_directory
+from pool.preflight import ALL_ROLES, Role, in_use, make_directory, read_rules
 from pool.reports import Publisher
 from register.clerk import Terms
 from register.proposal import FOUR_EYES
-from register.rules import Rules, RulesError, load_rules
+from register.rules import Rules
 from reporting.daily import PoolFacts
 from reporting.signing import KeyFileError, SigningKey, load_or_create
 from stratum.difficulty import difficulty
@@ -120,15 +121,8 @@ def _engine(url: str) -> AsyncEngine:
 
 
 def rules_of(settings: Settings) -> Rules:
-    """The rules of law that the configuration names."""
-    try:
-        return load_rules(settings.rules_file)
-    except RulesError as error:
-        raise ConfigError(f"rules_file: {error}") from None
-    except OSError as error:
-        raise ConfigError(
-            f"rules_file: {settings.rules_file}: {error.strerror}; give the path of a rules file"
-        ) from None
+    """The rules of law that the configuration names, by which every role works."""
+    return read_rules(settings, time.time_ns() // 1000)
 
 
 def terms_of(settings: Settings, rules: Rules) -> Terms:

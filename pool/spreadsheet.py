@@ -12,33 +12,20 @@ which separates cells for some; what is read from CSV loses it again, so a table
 from __future__ import annotations
 
 import csv
-import datetime as dt
 import re
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import xlsxwriter
-from python_calamine import CalamineError, CalamineWorkbook
+
+from pool.workbook import COLUMNS_LIMIT, WorkbookError, read_rows
 
 BYTES_LIMIT: Final = 200_000_000
 ROWS_LIMIT: Final = 1_000_000
-COLUMNS_LIMIT: Final = 100
-_UNPACKED_LIMIT: Final = 2_000_000_000
-_CHUNK: Final = 1 << 20
-_OVERLAP: Final = 200  # more than one cell's tag
 _FORMULA: Final = re.compile(r"""((?:^|[,;])[\s"]*)(?=['=+\-@])""")
 _GUARDED: Final = re.compile(r"""((?:^|[,;])[\s"]*)'(?=['=+\-@])""")
-_OUT_OF_BOUNDS: Final = re.compile(
-    rb'<(?:\w+:)?c\b[^>]*?\br="((?:[A-Z]{3,}|[D-Z][A-Z]|C[W-Z])[0-9]+|[A-Z]+(?:[2-9][0-9]{6}|[0-9]{8,}))"'
-)
-_WRONG_VALUE: Final = re.compile(rb'<(?:\w+:)?c\b[^>]*?\br="([A-Z]+[0-9]+)"[^>]*?\bt="e"')
-_FIRST_SHEET: Final = re.compile(rb'<(?:\w+:)?sheet\b[^>]*?:id="([^"]+)"')
-_RELATION: Final = re.compile(rb"<(?:\w+:)?Relationship\b[^>]*>")
-
-_Cell = int | float | str | bool | dt.time | dt.date | dt.datetime | dt.timedelta
 
 
 class SpreadsheetError(ValueError):
@@ -58,8 +45,6 @@ class Sheet(NamedTuple):
 
     heading: Row
     """The first row that is not blank."""
-    about: int
-    """How many lines follow, roughly."""
     rows: Iterator[Row]
     """Raises SpreadsheetError."""
 
@@ -72,9 +57,9 @@ def read(path: Path) -> Sheet:
             raise SpreadsheetError(f"{path}: has {size} bytes, more than {BYTES_LIMIT}; split it")
         match path.suffix.lower():
             case ".csv" | ".tsv":
-                about, rows = _lines(path), _read_csv(path)
+                rows = _read_csv(path)
             case ".xlsx":
-                about, rows = _read_xlsx(path)
+                rows = _read_xlsx(path)
             case suffix:
                 raise SpreadsheetError(f"{path}: suffix {suffix!r} must be .csv or .xlsx")
         rows = _bounded(path, rows)
@@ -83,7 +68,7 @@ def read(path: Path) -> Sheet:
         raise SpreadsheetError(f"{path}: {error.strerror or error}; name a file that can be read") from error
     if heading is None:
         raise SpreadsheetError(f"{path}: is empty; the first line holds the headings")
-    return Sheet(heading, about, rows)
+    return Sheet(heading, rows)
 
 
 def _bounded(path: Path, rows: Iterator[Row]) -> Iterator[Row]:
@@ -102,11 +87,6 @@ def _bounded(path: Path, rows: Iterator[Row]) -> Iterator[Row]:
 
 
 # CSV
-
-
-def _lines(path: Path) -> int:
-    with path.open("rb") as file:
-        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(_CHUNK), b""))
 
 
 def _read_csv(path: Path) -> Iterator[Row]:
@@ -136,63 +116,14 @@ def _delimiter(path: Path) -> str:
 # XLSX
 
 
-def _read_xlsx(path: Path) -> tuple[int, Iterator[Row]]:
+def _read_xlsx(path: Path) -> Iterator[Row]:
+    width = 0
     try:
-        _look_at_cells(path)
-        with CalamineWorkbook.from_path(path) as book:
-            sheet = book.get_sheet_by_index(0)
-    except (zipfile.BadZipFile, CalamineError, KeyError) as error:
-        raise SpreadsheetError(
-            f"{path}: is no XLSX workbook that can be read: {error}; save it anew, or as CSV UTF-8"
-        ) from error
-    rows = (Row(line, [_text(cell) for cell in cells]) for line, cells in enumerate(sheet.iter_rows(), 1))
-    return sheet.height, rows
-
-
-def _text(cell: _Cell) -> str:
-    """What a cell says, as one would type it. A number is shown whole, a date at midnight as a day."""
-    match cell:
-        case str():
-            return cell.strip()
-        case bool():
-            return str(cell).upper()
-        case float() if cell.is_integer():
-            return str(int(cell))
-        case dt.datetime() if cell.time() == dt.time():
-            return str(cell.date())
-        case _:
-            return str(cell)
-
-
-def _look_at_cells(path: Path) -> None:
-    """Before the sheet is opened: it would be held as a full rectangle, up to its outermost cell."""
-    with zipfile.ZipFile(path) as archive:
-        if sum(part.file_size for part in archive.infolist()) > _UNPACKED_LIMIT:
-            raise SpreadsheetError(f"{path}: unpacks to more than {_UNPACKED_LIMIT} bytes; split it")
-        with archive.open(_first_sheet(archive)) as sheet:
-            rest = b""
-            while chunk := sheet.read(_CHUNK):
-                chunk = rest + chunk
-                if outside := _OUT_OF_BOUNDS.search(chunk):
-                    raise SpreadsheetError(
-                        f"{path}: cell {outside[1].decode()} is beyond {COLUMNS_LIMIT} columns or "
-                        f"{ROWS_LIMIT} rows; delete what stands far beside the table"
-                    )
-                if wrong := _WRONG_VALUE.search(chunk):
-                    raise SpreadsheetError(
-                        f"{path}: cell {wrong[1].decode()} holds an error value; correct it"
-                    )
-                rest = chunk[-_OVERLAP:]
-
-
-def _first_sheet(archive: zipfile.ZipFile) -> str:
-    sheet = _FIRST_SHEET.search(archive.read("xl/workbook.xml"))
-    for relation in _RELATION.findall(archive.read("xl/_rels/workbook.xml.rels")):
-        given = dict(re.findall(rb'(\w+)="([^"]*)"', relation))
-        if sheet and given.get(b"Id") == sheet[1]:
-            target = given[b"Target"].decode()
-            return target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
-    raise zipfile.BadZipFile("its workbook names no sheet")
+        for line, cells in read_rows(path):
+            width = width or len(cells)
+            yield Row(line, cells + [""] * (width - len(cells)))
+    except WorkbookError as error:
+        raise SpreadsheetError(f"{path}: {error}") from error
 
 
 # Writing

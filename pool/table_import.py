@@ -3,6 +3,9 @@
 A row whose record is there already changes it, and writes nothing when nothing differs. A bad row is told
 with its line, the column where one is to blame, and the reason, and leaves no trace; whether the good ones
 are stored then is the caller's to say. What waits for a second pair of eyes already is not proposed again.
+
+A file is read first, by itself (`prepare`), so that nobody who wants to change the register waits for that;
+only then are its rows written (`take_in`). A file with ten thousand bad rows is given up.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ from register.tables import NOTES, WALLET, BadCell, BadRow, Table, complete, rea
 
 EVERY: Final = 500
 """Rows between two words about progress."""
+BAD_LIMIT: Final = 10_000
+"""With so many bad rows a file is given up."""
 
 
 class BadLine(NamedTuple):
@@ -38,6 +43,21 @@ class BadLine(NamedTuple):
     reason: str
 
 
+class Ready(NamedTuple):
+    """A row whose cells are good by themselves."""
+
+    row: Row
+    fields: dict[str, Any]
+
+
+class Prepared(NamedTuple):
+    """A file that was read whole."""
+
+    heading: list[str]
+    rows: list[Ready]
+    bad: list[BadLine]
+
+
 class Outcome(NamedTuple):
     """What came of a file: how many rows were `entered`, `changed`, `same` or `bad`, and why the last."""
 
@@ -45,31 +65,74 @@ class Outcome(NamedTuple):
     bad: list[BadLine]
 
 
-def take_in(
-    clerk: Clerk, terms: Terms, table: Table, sheet: Sheet, progress: Callable[[int], object]
-) -> Outcome:
-    """Write all good rows; raises HeadingError or SpreadsheetError when the file cannot be read at all."""
-    outcome = Outcome(Counter(), [])
+class TooManyBadError(ValueError):
+    """The file was given up; `bad` are those rows that were looked at."""
+
+    def __init__(self, text: str, heading: list[str], bad: list[BadLine]) -> None:
+        super().__init__(text)
+        self.heading = heading
+        self.bad = bad
+
+
+def prepare(table: Table, sheet: Sheet, register: Register, progress: Callable[[int], object]) -> Prepared:
+    """Read a file; `register` has the miners. Raises HeadingError, SpreadsheetError or TooManyBadError."""
     heading = read_heading(table, sheet.heading.cells)
     noted = [index for index, cell in enumerate(sheet.heading.cells) if cell.strip().lower() in NOTES]
-    write = _Writer(clerk, terms, table)
+    ready: list[Ready] = []
+    bad = _BadRows(sheet.heading.cells)
     lines: dict[Any, int] = {}
     for number, row in enumerate(sheet.rows, 1):
         if noted and not any(cell for index, cell in enumerate(row.cells) if index not in noted):
             continue  # a further reason of the bad row above
         try:
-            fields = read_row(heading, row.cells, clerk.register)
+            fields = read_row(heading, row.cells, register)
             _refuse_second(table.key, lines.setdefault(fields[table.columns[0].field], row.line), row.line)
-            outcome.counts[write(fields)] += 1
-        except BadRow as error:
-            outcome.counts["bad"] += 1
-            outcome.bad.extend(BadLine(row, cell.column, cell.reason) for cell in error.cells)
+            ready.append(Ready(row, fields))
         except ValueError as error:
-            outcome.counts["bad"] += 1
-            outcome.bad.append(BadLine(row, "", str(error)))
+            bad.add(row, error)
         if number % EVERY == 0:
             progress(number)
-    return outcome
+    return Prepared(sheet.heading.cells, ready, bad.reasons)
+
+
+def take_in(
+    clerk: Clerk, terms: Terms, table: Table, prepared: Prepared, progress: Callable[[int], object]
+) -> Outcome:
+    """Write all good rows; raises TooManyBadError."""
+    counts: Counter[str] = Counter()
+    bad = _BadRows(prepared.heading, prepared.bad)
+    write = _Writer(clerk, terms, table)
+    for number, (row, fields) in enumerate(prepared.rows, 1):
+        try:
+            counts[write(fields)] += 1
+        except ValueError as error:
+            bad.add(row, error)
+        if number % EVERY == 0:
+            progress(number)
+    counts["bad"] = bad.count
+    return Outcome(counts, sorted(bad.reasons, key=lambda one: one.row.line))
+
+
+class _BadRows:
+    """Bad rows with their reasons; raises TooManyBadError when they are too many."""
+
+    def __init__(self, heading: list[str], before: Sequence[BadLine] = ()) -> None:
+        self._heading = heading
+        self.reasons = list(before)
+        self.count = len({one.row.line for one in before})
+
+    def add(self, row: Row, error: ValueError) -> None:
+        self.count += 1
+        cells = error.cells if isinstance(error, BadRow) else [BadCell("", str(error))]
+        self.reasons += [BadLine(row, cell.column, cell.reason) for cell in cells]
+        if self.count >= BAD_LIMIT:
+            first = self.reasons[0]
+            raise TooManyBadError(
+                f"line {row.line}: {BAD_LIMIT} rows are bad by here, and the rest was not looked at; is it the "
+                f"right table? The first: line {first.row.line}: {first.column}: {first.reason}",
+                self._heading,
+                self.reasons,
+            )
 
 
 def _refuse_second(key: str, first: int, line: int) -> None:

@@ -10,7 +10,7 @@ makes it a change. What stops work or payments (a suspension, a withdrawn addres
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -68,6 +68,8 @@ class Clerk:
         self._reason = reason
         self._now_us = now_us
         self._approving = False
+        self._folded: dict[str, set[str]] = {}
+        """Keys that are taken, by kind, in one case of letters."""
 
     @property
     def today(self) -> dt.date:
@@ -79,7 +81,8 @@ class Clerk:
     def enter_miner(self, miner: Miner) -> Miner:
         """A new miner; its id is given here, whatever `miner.id` says."""
         miner.check()
-        if self.register.find_miner(miner.name) is not None:
+        names = (one.name for one in self.register.miners.values())
+        if miner.name.casefold() in {one.casefold() for one in names}:
             raise MinerError(f"miner {miner.name}: an account of that name exists; choose another name")
         new = msgspec.structs.replace(miner, id=max(self.register.miners, default=0) + 1)
         self._write("miner", str(new.id), "entered", new)
@@ -96,7 +99,7 @@ class Clerk:
     def enter_centre(self, centre: Centre) -> None:
         """A new data centre."""
         centre.check()
-        _free(centre.code in self.register.centres, "data centre", centre.code, "changed")
+        self._free("centre", "data centre", centre.code, self.register.centres, "changed")
         self._write("centre", centre.code, "entered", centre)
 
     def change_centre(self, centre: Centre) -> None:
@@ -112,7 +115,7 @@ class Clerk:
         licence.check(self._terms.rules)
         if licence.acts:
             raise LicenceError(f"licence {licence.number}: is entered without acts; add them one by one")
-        _free(licence.number in self.register.licences, "licence", licence.number, "acted on")
+        self._free("licence", "licence", licence.number, self.register.licences, "acted on")
         check_licence(self.register, licence)
         self._write("licence", licence.number, "entered", licence)
 
@@ -127,9 +130,11 @@ class Clerk:
             raise LicenceError(f"licence {licence.number}: stays with its miner; enter another licence")
         licence.check(self._terms.rules)
         right = msgspec.structs.replace(licence, acts=())
+        # A slip in the number of an act does not change since when it is known.
+        known = {(act.kind, act.on): act.entered_us for act in before.acts}
         for act in licence.acts:
-            heard = act if act in before.acts else msgspec.structs.replace(act, entered_us=self._now_us)
-            right = right.with_act(heard, self._terms.rules)
+            entered_us = known.get((act.kind, act.on), self._now_us)
+            right = right.with_act(msgspec.structs.replace(act, entered_us=entered_us), self._terms.rules)
         check_licence(self.register, right)
         self._write("licence", licence.number, "changed", right)
 
@@ -144,12 +149,7 @@ class Clerk:
 
     def enter_device(self, device: Device) -> None:
         """A new hardware unit."""
-        _free(
-            device.registry_number in self.register.devices,
-            "hardware unit",
-            device.registry_number,
-            "changed",
-        )
+        self._free("device", "hardware unit", device.registry_number, self.register.devices, "changed")
         device.check()
         check_device(self.register, self._terms.rules, device, self.today)
         self._write("device", device.registry_number, "entered", device)
@@ -158,22 +158,30 @@ class Clerk:
         """A hardware unit anew: another place, worker name, or miner (a transfer)."""
         before = self.register.device(device.registry_number)
         device.check()
-        excluded = before.excluded_on
-        if excluded is not None and excluded <= self.today and device.excluded_on is None:
-            raise DeviceError(
-                f"hardware unit {device.registry_number}: was excluded on {excluded}; no change takes that "
-                f"back: enter it under the registry number of its new inclusion"
-            )
+        self._require_excluded(before, device)
         check_device(self.register, self._terms.rules, device, self.today)
         action = "changed" if before.miner_id == device.miner_id else "transferred"
         self._write("device", device.registry_number, action, device)
 
     def exclude_device(self, number: str, on: dt.date) -> None:
         """The unit leaves the state register: from 00:00 of that day it is no longer registered."""
-        device = msgspec.structs.replace(self.register.device(number), excluded_on=on)
+        before = self.register.device(number)
+        device = msgspec.structs.replace(before, excluded_on=on)
         device.check()
+        self._require_excluded(before, device)
         check_alone(self.register, device)
         self._write("device", number, "excluded", device)
+
+    def _require_excluded(self, before: Device, after: Device) -> None:
+        """An exclusion that took effect is not taken back, by an old list of hardware say."""
+        excluded = before.excluded_on
+        if excluded is None or excluded > self.today:
+            return
+        if after.excluded_on is None or after.excluded_on > excluded:
+            raise DeviceError(
+                f"hardware unit {after.registry_number}: was excluded on {excluded}; no change takes that "
+                f"back: enter it under the registry number of its new inclusion"
+            )
 
     # Addresses
 
@@ -233,7 +241,7 @@ class Clerk:
     def put_protocol(self, protocol: TestProtocol) -> None:
         """A test protocol; one that was entered stays as it is."""
         protocol.check()
-        _free(protocol.number in self.register.protocols, "test protocol", protocol.number, "changed")
+        self._free("protocol", "test protocol", protocol.number, self.register.protocols, "changed")
         self._write("protocol", protocol.number, "entered", protocol)
 
     def put_requirement(self, requirement: Requirement) -> None:
@@ -272,6 +280,11 @@ class Clerk:
             )
         if self._actor.role is not Role.COMPLIANCE:
             raise ProposalError(f"proposal {proposal_id}: {self._actor.name} is no compliance officer")
+        asked = self.register.people.get(proposal.actor)
+        if asked is None or asked.revoked:
+            raise ProposalError(
+                f"proposal {proposal_id}: {proposal.actor}, who asked for it, may not act any more; reject it"
+            )
         self._decide(proposal, "approved")
         self._approving = True
         try:
@@ -340,14 +353,14 @@ class Clerk:
         if self._approving:
             return False
         if isinstance(record, Person):
-            return bool(self._terms.four_eyes) and self._alters_officers(record)
+            return bool(self._terms.four_eyes) and self._alters_writers(record)
         return needs_second(kind, action, self._terms.four_eyes)
 
-    def _alters_officers(self, person: Person) -> bool:
-        """Whether somebody else becomes an officer, or is one no more, by one officer's word.
+    def _alters_writers(self, person: Person) -> bool:
+        """Whether somebody else becomes one who may ask or approve, or an officer is one no more.
 
         Who could be the second pair of eyes is one officer's to make only while there was never another one:
-        or whoever has two officers' powers need only revoke the other. Revoking itself never waits.
+        or one officer need only enter, or revoke, another name to be two. Revoking itself never waits.
         """
         people = self.register.people
         before = people.get(person.name)
@@ -355,7 +368,15 @@ class Clerk:
             return False
         others = {one.name for one in people.values() if one.role is Role.COMPLIANCE} - {self._actor.name}
         demoted = before is not None and _officer(before) and not _officer(person)
-        return bool(others) and (_officer(person) or demoted)
+        return bool(others) and (person.role in (Role.OPERATOR, Role.COMPLIANCE) or demoted)
+
+    def _free(self, kind: str, what: str, key: str, known: Iterable[str], how: str) -> None:
+        """Raises TakenError when a record has this key, in whatever case of letters."""
+        folded = self._folded.get(kind)
+        if folded is None:
+            folded = self._folded[kind] = {one.casefold() for one in known}
+        if key.casefold() in folded:
+            raise TakenError(f"{what} {key}: is in the register already; it can be {how}, not entered again")
 
     # How it is written
 
@@ -396,11 +417,8 @@ class Clerk:
         )
         register.apply(event)
         self.events.append(event)
-
-
-def _free(taken: bool, what: str, key: str, how: str) -> None:
-    if taken:
-        raise TakenError(f"{what} {key}: is in the register already; it can be {how}, not entered again")
+        if kind in self._folded:
+            self._folded[kind].add(key.casefold())
 
 
 def _officer(person: Person) -> bool:

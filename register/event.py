@@ -76,13 +76,12 @@ def sealed(event: Event) -> Event:
     return msgspec.structs.replace(event, sha256=hash_of(event))
 
 
-def verify(events: Iterable[Event], after: tuple[int, str] = (0, FIRST)) -> tuple[int, str]:
-    """Sequence number and hash of the last of consecutive events; raises ChainError at the first that lies.
+def verify(events: Iterable[Event], after: tuple[int, str, int] = (0, FIRST, 0)) -> tuple[int, str, int]:
+    """Number, hash and time of the last of consecutive events; raises ChainError at the first that lies.
 
-    `after` is the number and hash of the event before the first.
+    `after` is the same of the event before the first.
     """
-    seq, sha256 = after
-    at_us = 0
+    seq, sha256, at_us = after
     for event in events:
         where = f"register event {event.seq}"
         if event.seq != seq + 1:
@@ -94,4 +93,4 @@ def verify(events: Iterable[Event], after: tuple[int, str] = (0, FIRST)) -> tupl
         if event.at_us <= at_us:
             raise ChainError(f"{where}: is not later than the one before it")
         seq, sha256, at_us = event.seq, event.sha256, event.at_us
-    return seq, sha256
+    return seq, sha256, at_us

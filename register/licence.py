@@ -136,11 +136,18 @@ class Licence(msgspec.Struct, frozen=True):
                 f"{where}: {act.kind} on {act.on} is outside its term, {self.valid_from} to {self.valid_to}"
             )
         final, at_us = act.kind in FINAL, act.effect_us(rules)
-        before = tuple(one for one in self.acts if not final or one.effect_us(rules) < at_us)
+        # What stops the work takes the place of acts that are still to come, an end of the licence excepted.
+        if final:
+            before = tuple(one for one in self.acts if one.effect_us(rules) < at_us)
+        elif act.kind == "suspended":
+            before = tuple(one for one in self.acts if one.effect_us(rules) <= at_us)
+        else:
+            before = self.acts
+        later = () if final else tuple(one for one in self.acts[len(before) :] if one.kind in FINAL)
         last = before[-1] if before else None
         if last is not None and last.kind in FINAL:
             raise LicenceError(f"{where}: was {last.kind} on {last.on}; nothing follows that")
-        if last is not None and act.on <= last.on and not final:
+        if last is not None and not final and (act.on < last.on or at_us <= last.effect_us(rules)):
             raise LicenceError(
                 f"{where}: {act.kind} on {act.on} is not after the act of {last.on}; acts follow in time"
             )
@@ -153,7 +160,7 @@ class Licence(msgspec.Struct, frozen=True):
             raise LicenceError(f"{where}: reason code and last day belong to a suspension, not to {act.kind}")
         if act.kind == "resumed" and suspension is None:
             raise LicenceError(f"{where}: is not suspended, so there is nothing to resume")
-        return msgspec.structs.replace(self, acts=(*before, act))
+        return msgspec.structs.replace(self, acts=(*before, act, *later))
 
     def phases(self, rules: Rules) -> list[Phase]:
         """The licence's whole life, from the beginning of time to its end, without a gap."""

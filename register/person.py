@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -47,6 +47,8 @@ class Actor(msgspec.Struct, frozen=True, gc=False):
 
     name: str
     role: Role
+    token_sha256: str = ""
+    """Of the token that was shown; empty for whoever showed none."""
 
     def require(self, kind: str) -> None:
         """Raises PersonError when this role may not write records of a kind."""
@@ -78,6 +80,20 @@ class Person(msgspec.Struct, frozen=True, gc=False):
             raise PersonError(f"person {self.name}: role must be auditor, operator or compliance")
         if not _SHA256.fullmatch(self.token_sha256):
             raise PersonError(f"person {self.name}: token_sha256 must be 64 hex digits, as token_hash gives")
+
+
+def require_current(actor: Actor, people: Mapping[str, Person]) -> None:
+    """Raises PersonError when an actor, who was right a while ago, may not act any more.
+
+    The program itself always may; while nobody is in the register, so may whoever sets it up.
+    """
+    if actor.role is Role.SYSTEM or not people:
+        return
+    person = people.get(actor.name)
+    if person is None or person.revoked or person.role is not actor.role:
+        raise PersonError(f"{actor.name}: may not act as {actor.role} any more; ask a compliance officer")
+    if actor.token_sha256 and actor.token_sha256 != person.token_sha256:
+        raise PersonError(f"{actor.name}: the token was replaced; use the new one")
 
 
 def token_hash(token: str) -> str:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from register.fields import FIRST_DAY, day_of
 from register.rules_schema import COMMON, OFFSET, SCHEMA, Value, whole_row
 
 Confidence = Literal["primary", "secondary", "assumed"]
@@ -117,6 +118,11 @@ class Rules:
         index = bisect_right(rows, day, key=lambda row: row.effective_from)
         return rows[index].effective_from if index < len(rows) else None
 
+    def require(self, day: dt.date) -> None:
+        """Raises RulesError when a rule says nothing of `day`: today, say, when a pool starts."""
+        for rule in self._rows:
+            self.on(rule, day)
+
     def on(self, rule: str, day: dt.date) -> Row:
         """The row of `rule` in force on `day`; raises RulesError before its first."""
         row = self.find(rule, day)
@@ -193,7 +199,9 @@ def parse_rules(text: str) -> Rules:
         if not isinstance(tables, list):
             raise RulesError(f"rule {rule} must be rows, each under its own [[{rule}]]")
         rows.extend(_row(rule, number, table) for number, table in enumerate(tables, 1))
-    return Rules(rows)
+    rules = Rules(rows)
+    rules.on("timezone", FIRST_DAY)  # every day that can be entered has its bounds
+    return rules
 
 
 def _row(rule: str, number: int, table: object) -> Row:
@@ -213,6 +221,7 @@ def _row(rule: str, number: int, table: object) -> Row:
     contradiction = whole_row(rule, values)
     if contradiction is not None:
         raise RulesError(f"{where}: {contradiction}")
+    day_of(where, "effective_from", table["effective_from"], RulesError)
     return Row(rule, table["effective_from"], values, table["source"], table["confidence"])
 
 

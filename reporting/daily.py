@@ -23,10 +23,10 @@ from payouts.block_state import State
 from payouts.journal import EntryKind, Line
 from payouts.pplns import Split, Window, split
 from register.identity import Kind, identify
-from register.licence import Licence
-from register.register import Standing
+from register.licence import COVERING
 from register.rules import Row, Rules
 from reporting.equalities import OWED, SCHEMA, reconcile
+from reporting.standing import Held, stretches
 
 
 class DoesNotReconcile(Exception):
@@ -76,7 +76,7 @@ class Edition:
 class MinerFacts:
     """A miner's day: shares accepted and refused (by reason), and accepted work in hashes."""
 
-    standing: Standing
+    held: Held
     accepted: int
     rejected: Mapping[str, int]
     work: int
@@ -197,14 +197,14 @@ def _lines(facts: DayFacts) -> dict[str, Line]:
 
 def _miner(facts: MinerFacts, lines: Lines, moved: Moved, rules: Rules, day: tuple[int, int, int]) -> Json:
     start_us, end_us, elapsed = day
-    miner, licence, wallet = facts.standing
+    miner, wallet = facts.held.miner, facts.held.wallet
     return {
         "id": miner.id,
         "account": miner.name,
         "name": miner.title,
         "bin": miner.bin,
         "kind": str(miner.kind),
-        "licence": licence and _licence(licence, rules, start_us, end_us),
+        "licence": _licence(facts.held, rules, start_us, end_us),
         "payout_address": wallet and wallet.address,
         "accepted_shares": facts.accepted,
         "rejected_shares": sum(facts.rejected.values()),
@@ -215,8 +215,14 @@ def _miner(facts: MinerFacts, lines: Lines, moved: Moved, rules: Rules, day: tup
     }
 
 
-def _licence(licence: Licence, rules: Rules, start_us: int, end_us: int) -> Json:
-    """A licence, and where it stood within the day."""
+def _licence(held: Held, rules: Rules, start_us: int, end_us: int) -> Json | None:
+    """The licence that covered the miner last, else the last that counted; and how the miner stood."""
+    told = stretches(held.versions, start_us, end_us, rules)
+    covering = [one.number for one in told if one.status in COVERING]
+    number = next(iter(covering[-1:] or [one.number for one in told if one.number][-1:]), None)
+    if number is None:
+        return None
+    licence = held.newest(number)
     return {
         "number": licence.number,
         "subtype": licence.subtype,
@@ -225,12 +231,12 @@ def _licence(licence: Licence, rules: Rules, start_us: int, end_us: int) -> Json
         "valid_to": licence.valid_to.isoformat(),
         "standing": [
             {
-                "status": str(phase.status),
-                "from": _time(rules, max(phase.start_us, start_us)),
-                "until": _time(rules, min(phase.end_us, end_us)),
+                "licence": one.number,
+                "status": one.status,
+                "from": _time(rules, one.start_us),
+                "until": _time(rules, one.end_us),
             }
-            for phase in licence.phases(rules)
-            if phase.start_us < end_us and phase.end_us > start_us
+            for one in told
         ],
     }
 

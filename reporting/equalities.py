@@ -19,11 +19,14 @@ from typing import Any, Final, NamedTuple
 
 from payouts.block_state import NEXT, State
 from payouts.pplns import BPS, split
+from register.licence import COVERING, Status
+from reporting.standing import NO_LICENCE
 
 SCHEMA: Final = "kz-dmp-daily/1"
 MALFORMED: Final = (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError)
 """What reading a document of unknown shape raises."""
 _HEX32: Final = re.compile(r"[0-9a-f]{64}")
+_STATUSES: Final = frozenset({*Status, NO_LICENCE})
 _MINER_ACCOUNT: Final = re.compile(r"miner:([1-9][0-9]*):(immature|payable)")
 
 Object = Mapping[str, Any]
@@ -155,27 +158,34 @@ def _histories(report: Object) -> str:
 
 def _licences(report: Object) -> str:
     for miner in report["miners"]:
-        licence = miner["licence"]
+        licence, what = miner["licence"], f"miner {miner['account']}"
+        if licence is not None:
+            _standing(licence, report, what)
         if not miner["accepted_shares"]:
             continue
-        what = f"miner {miner['account']} worked"
         if licence is None:
-            raise Broken(f"{what}, and it has no licence")
-        _in_force(licence, report, what)
-    return "all work is under a licence in force on the day"
+            raise Broken(f"{what} worked, and it has no licence")
+        statuses = [one["status"] for one in licence["standing"]]
+        if COVERING.isdisjoint(statuses):
+            raise Broken(f"{what} worked, and its licence was {', then '.join(statuses)}")
+    return "whoever worked had a licence that covered work in some part of the day"
 
 
-def _in_force(licence: Object, report: Object, what: str) -> None:
-    first, last, standing = licence["valid_from"], licence["valid_to"], licence["standing"]
-    if not first <= report["report_date"] <= last:
-        raise Broken(f"{what}, and its licence is in force from {first} to {last}")
+def _standing(licence: Object, report: Object, what: str) -> None:
+    """How a miner stood, from the beginning of the day to its end, and under which of its licences."""
+    standing = licence["standing"]
+    for one in standing:
+        if one["status"] not in _STATUSES:
+            raise Broken(f"{what}: {one['status']!r} is no status of a licence")
+        same(f"{what}: has no licence", one["licence"] is None, one["status"] == NO_LICENCE)
     edges = [_time(report["day_start"]), *(_time(one["until"]) for one in standing)]
-    if [_time(one["from"]) for one in standing] != edges[:-1]:
-        raise Broken(f"{what}, and the standing of its licence has gaps within the day")
+    if [_time(one["from"]) for one in standing] != edges[:-1] or edges != sorted(set(edges)):
+        raise Broken(f"{what}: the standing of its licence does not run forward without gaps")
     if edges[-1] != _time(report["day_end"]):
-        raise Broken(f"{what}, and the standing of its licence does not reach to the end of the day")
-    if not any(one["status"] in ("in_force", "resumed") for one in standing):
-        raise Broken(f"{what}, and its licence was {standing[0]['status']}")
+        raise Broken(f"{what}: the standing of its licence does not reach to the end of the day")
+    covering = [one["licence"] for one in standing if one["status"] in COVERING]
+    named = covering or [one["licence"] for one in standing if one["licence"] is not None]
+    same(f"{what}: licence told of and the last of its standing", licence["number"], named[-1])
 
 
 def _accounts_close(report: Object) -> str:

@@ -105,13 +105,58 @@ async def test_following_is_the_same_as_reading(engine: AsyncEngine, replica: Re
 
 
 def test_a_copy_that_cannot_be_kept_says_so(tmp_path: Path) -> None:
-    (tmp_path / "register.db").write_text("this is no database, but a text of some length" * 50)
-    with pytest.raises(ReplicaError, match="delete the file"):
-        RegisterReplica(tmp_path / "register.db")
+    with pytest.raises(ReplicaError, match="healthy, writable disk"):
+        RegisterReplica(tmp_path / "no such folder" / "register.db")
+
+
+def test_a_damaged_copy_is_put_aside_and_filled_anew(tmp_path: Path) -> None:
+    """Losing it is no harm: a gateway must not need a person to start."""
+    path = tmp_path / "register.db"
+    path.write_text("this is no database, but a text of some length" * 50)
+    for damage in ("", "inside"):
+        one = RegisterReplica(path)
+        if damage:
+            one.store((1, "ab", 1), [("miner", str(n), "x" * 900) for n in range(99)], since=0, anew=True)
+            one.close()
+            pages = bytearray(path.read_bytes())
+            pages[4096:40960] = b"\xff" * (40960 - 4096)
+            path.write_bytes(pages)
+            one = RegisterReplica(path)
+        assert one.load() is None
+        one.store((1, "ab", 1), [], since=0, anew=True)
+        one.close()
+        assert path.with_suffix(".damaged").exists()
+
+
+async def test_i6_what_the_copy_could_not_take_is_not_lost(
+    engine: AsyncEngine, replica: RegisterReplica, tmp_path: Path
+) -> None:
+    """O-09: a suspension that met a locked file is there after a restart, whatever was stored later."""
+    miner = await enter_miner(engine, "alpha", BINS[0], workers=("s17",))
+    mine = Follower(engine, replica, None)
+    await mine.follower.catch_up()
+    with sqlite3.connect(tmp_path / "register.db", isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with writing(engine, TERMS, TESTER, "no more", now_us=lambda: NOON - 9) as clerk:
+            day = RULES.day_of(NOON)
+            clerk.act_on_licence("L-alpha", Act("suspended", "D-1", day, 2, day.replace(month=12)))
+        with pytest.raises(ReplicaError, match="locked"):
+            await mine.follower.catch_up()
+        assert mine.verdict("alpha.s17") is RefusalKind.SUSPENDED, "it works by what it knows all the same"
+        other.execute("ROLLBACK")
+    async with writing(engine, TERMS, TESTER, "later", now_us=lambda: NOON - 9) as clerk:
+        enter_unit(clerk, miner, "s19")
+    assert await mine.follower.catch_up()
+    known = replica.load()
+    again = Follower(engine, replica, known)
+    assert again.verdict("alpha.s17") is RefusalKind.SUSPENDED
+    assert not await again.follower.catch_up()
+    with pytest.raises(ReplicaError, match="given what came behind"):
+        replica.store((99, "ab", 1), [], since=98, anew=False)
 
 
 def test_a_copy_of_another_version_is_filled_anew(tmp_path: Path, replica: RegisterReplica) -> None:
-    replica.store((1, "ab", 1), [("miner", "1", '{"id": "no number"}')], anew=False)
+    replica.store((1, "ab", 1), [("miner", "1", '{"id": "no number"}')], since=0, anew=False)
     assert replica.load() is None
     with sqlite3.connect(tmp_path / "register.db") as other:
         assert other.execute("SELECT count(*) FROM record").fetchone() == (1,)

@@ -18,7 +18,7 @@ from register.event import ChainError
 from register.gate import Admission, Gate, Refusal
 from register.licence import Act, LicenceError
 from register.miner import Miner, MinerError
-from register.person import Actor, PersonError, Role
+from register.person import Actor, Person, PersonError, Role, token_hash
 from register.sighting import Seen, Sighting, SightingKind
 from tests.integration.entering import ENTERED_US, TESTER, enter_miner
 from tests.integration.ledger_world import BINS, NOON, RULES
@@ -91,6 +91,21 @@ async def test_the_past_is_told_by_what_was_known_then(engine: AsyncEngine) -> N
     with pytest.raises(MinerError, match="never change"):
         async with writing(engine, TERMS, TESTER, "another account") as clerk:
             clerk.change_miner(msgspec.structs.replace(miner, name="other"))
+
+
+async def test_a_writer_from_the_future_or_one_who_was_revoked_is_refused(engine: AsyncEngine) -> None:
+    """An event of the future would hide what follows from questions about the past."""
+    ahead = register_store.unix_microseconds() + 3600 * 1_000_000
+    with pytest.raises(register_store.ClockError, match=r"36\d\d s ahead"):
+        async with writing(engine, TERMS, TESTER, "tomorrow", now_us=lambda: ahead):
+            pass
+    officer = Person("anna", Role.COMPLIANCE, token_hash("t"))
+    async with writing(engine, TERMS, TESTER, "the first") as clerk:
+        clerk.put_person(officer)
+    for actor in (TESTER, Actor("anna", Role.COMPLIANCE, token_hash("an older one"))):
+        with pytest.raises(PersonError, match=r"may not act|was replaced"):
+            async with writing(engine, TERMS, actor, "too late"):
+                pass
 
 
 @pytest.mark.parametrize(

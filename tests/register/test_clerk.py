@@ -46,7 +46,7 @@ def test_the_events_of_a_clerk_are_a_chain_even_when_the_clock_stands_or_goes_ba
         writer = Clerk(register, Terms(RULES, "regtest"), Actor("anna", Role.COMPLIANCE), "why", now_us)
         writer.enter_miner(Miner(0, f"m{len(events)}", "Title", "940140000385"))
         events += writer.events
-    assert verify(events) == (3, register.sha256)
+    assert verify(events)[:2] == (3, register.sha256)
     assert register.sha256 != FIRST
     assert [event.at_us for event in events] == [NOW, NOW + 1, NOW + 2]
     assert sorted(register.miners) == [1, 2, 3]

@@ -35,9 +35,9 @@ CHAIN = chain()
 
 def test_a_whole_chain_verifies_at_once_and_in_parts() -> None:
     last = verify(CHAIN)
-    assert last == (5, CHAIN[-1].sha256)
+    assert last == (5, CHAIN[-1].sha256, CHAIN[-1].at_us)
     assert verify(CHAIN[3:], verify(CHAIN[:3])) == last
-    assert verify([]) == (0, FIRST)
+    assert verify([]) == (0, FIRST, 0)
 
 
 @pytest.mark.parametrize("resealed", [False, True], ids=["as-is", "resealed"])

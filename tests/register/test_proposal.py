@@ -36,12 +36,20 @@ def deposit(number: int = 1) -> PayoutAddress:
     return PayoutAddress(1, 0, "exchange_deposit", ADDRESSES[number], 0, "Exchange", "AFSA", "AFSA-A-1")
 
 
+def staffed(*accounts: str) -> Register:
+    """A register with two officers and an operator."""
+    register = register_of(*accounts)
+    for actor in (ANNA, BOTA, OLZHAS):
+        register.put("person", actor.name, person(actor.name, actor.role))
+    return register
+
+
 def by(register: Register, actor: Actor, now_us: int = NOW, four_eyes: frozenset[str] = BOTH) -> Clerk:
     return Clerk(register, Terms(RULES, "regtest", four_eyes=four_eyes), actor, "as asked", now_us)
 
 
 def test_a_proposed_address_begins_to_wait_when_it_is_approved() -> None:
-    register = register_of("altai")
+    register = staffed("altai")
     by(register, ANNA, four_eyes=frozenset()).enter_address(wallet(0))
     asked = by(register, OLZHAS)
     asked.enter_address(wallet(1))
@@ -56,7 +64,7 @@ def test_a_proposed_address_begins_to_wait_when_it_is_approved() -> None:
 
 
 def test_nobody_approves_what_is_his_own_and_only_officers_do() -> None:
-    register = register_of("altai")
+    register = staffed("altai")
     by(register, ANNA).enter_address(wallet(0))
     with pytest.raises(ProposalError, match="is anna's own; another officer must approve"):
         by(register, ANNA).approve(1)
@@ -71,7 +79,7 @@ def test_nobody_approves_what_is_his_own_and_only_officers_do() -> None:
 
 
 def test_a_proposal_is_rejected_by_an_officer_or_taken_back() -> None:
-    register = register_of("altai")
+    register = staffed("altai")
     by(register, OLZHAS).enter_address(wallet(0))
     by(register, OLZHAS).reject(1)
     by(register, OLZHAS).enter_address(wallet(0))
@@ -82,7 +90,7 @@ def test_a_proposal_is_rejected_by_an_officer_or_taken_back() -> None:
 
 
 def test_an_out_of_date_proposal_must_be_made_anew() -> None:
-    register = register_of("altai")
+    register = staffed("altai")
     suspend(register, "altai", dt.date(2026, 5, 1), dt.date(2026, 6, 30), NOW - HOUR)
     by(register, ANNA).act_on_licence("L-altai", Act("resumed", "R-1", dt.date(2026, 6, 1)))
     by(register, BOTA).act_on_licence("L-altai", Act("revoked", "court 1", dt.date(2026, 6, 1)))
@@ -91,7 +99,7 @@ def test_an_out_of_date_proposal_must_be_made_anew() -> None:
 
 
 def test_a_proposed_address_is_out_of_date_when_another_of_its_purpose_came() -> None:
-    register = register_of("altai")
+    register = staffed("altai")
     by(register, OLZHAS).enter_address(wallet(0))
     by(register, OLZHAS).enter_address(deposit(1))
     by(register, OLZHAS).enter_address(wallet(2))
@@ -103,7 +111,7 @@ def test_a_proposed_address_is_out_of_date_when_another_of_its_purpose_came() ->
 
 
 def test_o10_a_resumption_takes_effect_when_it_is_approved() -> None:
-    register = register_of("altai")
+    register = staffed("altai")
     suspend(register, "altai", dt.date(2026, 4, 1), dt.date(2026, 5, 15), NOW - HOUR)
     by(register, ANNA).act_on_licence("L-altai", Act("resumed", "R-1", dt.date(2026, 5, 20)))
     licence = register.licence("L-altai")
@@ -114,7 +122,7 @@ def test_o10_a_resumption_takes_effect_when_it_is_approved() -> None:
 
 
 def test_o09_what_stops_work_or_payments_never_waits() -> None:
-    register = register_of("altai")
+    register = staffed("altai")
     by(register, ANNA, four_eyes=frozenset()).enter_address(wallet(0))
     stops = by(register, ANNA)
     stops.act_on_licence("L-altai", Act("suspended", "S", dt.date(2026, 6, 1), 1, dt.date(2026, 7, 1)))
@@ -124,7 +132,7 @@ def test_o09_what_stops_work_or_payments_never_waits() -> None:
 
 
 def test_licences_are_entered_and_corrected_by_two() -> None:
-    register = Register()
+    register = staffed()
     enter_account(by(register, ANNA), "altai", [])
     assert register.licences == {}
     by(register, BOTA).approve(1)
@@ -166,7 +174,7 @@ def test_one_officer_always_stays() -> None:
     with pytest.raises(PersonError, match="without a compliance officer"):
         start.put_person(person("olzhas", Role.OPERATOR))
     start.put_person(person("anna"))
-    start.put_person(person("olzhas", Role.OPERATOR))
+    by(register, ANNA).put_person(person("olzhas", Role.OPERATOR))
     for gone in (person("anna", revoked=True), person("anna", Role.AUDITOR)):
         with pytest.raises(PersonError, match="without a compliance officer"):
             by(register, ANNA).put_person(gone)
@@ -185,12 +193,28 @@ def test_an_officer_does_not_make_a_second_pair_of_eyes_alone() -> None:
         assert register.people.get(puppet.name) != puppet
     by(register, BOTA).approve(1)
     assert register.people["puppet"] == person("puppet")
-    # A token of one's own, an operator, and a revocation need nobody else.
+    # A token of one's own, an auditor, and a revocation need nobody else.
     free = by(register, ANNA)
     free.put_person(person("anna", token="new"))
-    free.put_person(person("olzhas", Role.OPERATOR))
+    free.put_person(person("erlan", Role.AUDITOR))
     free.put_person(person("puppet", revoked=True))
     assert [event.kind for event in free.events] == ["person"] * 3
+
+
+def test_an_officer_does_not_ask_under_another_name_and_approve() -> None:
+    """O-31: an operator of one's own making, or one whose token was stolen, is no second person."""
+    register = staffed("altai")
+    puppet = by(register, ANNA)
+    puppet.put_person(person("puppet", Role.OPERATOR))
+    puppet.put_person(person("olzhas", Role.OPERATOR, token="known to anna"))
+    assert [event.action for event in puppet.events] == ["proposed", "proposed"]
+    by(register, OLZHAS).enter_address(wallet(0))
+    by(register, ANNA).put_person(person("olzhas", Role.OPERATOR, revoked=True))
+    with pytest.raises(ProposalError, match="may not act any more; reject it"):
+        by(register, BOTA).approve(3)
+    by(register, Actor("os:root", Role.COMPLIANCE)).enter_address(wallet(1))
+    with pytest.raises(ProposalError, match="may not act any more"):
+        by(register, BOTA).approve(4)
 
 
 def test_an_officer_who_revokes_the_other_is_not_two_afterwards() -> None:
@@ -204,8 +228,8 @@ def test_an_officer_who_revokes_the_other_is_not_two_afterwards() -> None:
     by(register, ANNA).put_person(person("bota", revoked=True))
     puppets = by(register, ANNA)
     puppets.put_person(person("puppet"))
-    puppets.put_person(person("olzhas", Role.OPERATOR))
-    puppets.put_person(person("olzhas", Role.COMPLIANCE))
+    puppets.put_person(person("erlan", Role.AUDITOR))
+    puppets.put_person(person("erlan", Role.COMPLIANCE))
     assert [event.action for event in puppets.events] == ["proposed", "entered", "proposed"]
     with pytest.raises(ProposalError, match="own"):
         by(register, ANNA).approve(2)

@@ -14,9 +14,9 @@ from payouts.pplns import Split, Window, split
 from register.licence import Licence
 from register.miner import Miner
 from register.payout_address import PayoutAddress
-from register.register import Standing
 from register.rules import load_rules
 from reporting.daily import BlockEvent, BlockFacts, DayFacts, Edition, MinerFacts, PoolFacts
+from reporting.standing import Held, Version
 
 RULES = load_rules(Path(__file__).parents[2] / "configs" / "rules.toml")
 HOUR = 3_600_000_000
@@ -25,11 +25,12 @@ ADDRESS = "bcrt1q6rhpng9evdsfnn833a4f4vej0asu6dk5srld6x"
 NUMBERS = ("940140000385", "990140004654", "061211600012")
 
 
-def miner(id_: int) -> Standing:
+def miner(id_: int) -> Held:
     first = dt.date(2026, 1, 1)
     licence = Licence(f"KZ-{id_}", id_, 1, first, first, dt.date(2028, 12, 31))
     wallet = PayoutAddress(id_, 1, "wallet", ADDRESS, 0)
-    return Standing(Miner(id_, f"miner{id_}", f"ТОО «Қазына {id_}»", NUMBERS[id_ - 1]), licence, wallet)
+    who = Miner(id_, f"miner{id_}", f"ТОО «Қазына {id_}»", NUMBERS[id_ - 1])
+    return Held(who, wallet, [Version(licence)])
 
 
 class World:

@@ -18,6 +18,7 @@ from payouts.pplns import Split
 from register.licence import Act, Licence
 from reporting.daily import BlockEvent, DayFacts, DoesNotReconcile, Edition, PoolFacts, build
 from reporting.equalities import reconcile
+from reporting.standing import Version
 
 HOUR = 3_600_000_000
 
@@ -135,8 +136,8 @@ def wrong_facts(facts: DayFacts) -> dict[str, DayFacts]:
     )
 
     def under(licence: Licence | None) -> DayFacts:
-        standing = worker.standing._replace(licence=licence)
-        return replace(facts, miners=[replace(worker, standing=standing), *facts.miners[1:]])
+        held = worker.held._replace(versions=[Version(licence)] if licence else [])
+        return replace(facts, miners=[replace(worker, held=held), *facts.miners[1:]])
 
     return {
         "closing balance of account miner:1:payable": replace(
@@ -174,7 +175,7 @@ def wrong_facts(facts: DayFacts) -> dict[str, DayFacts]:
                 replace(block, history=(block.history[0], BlockEvent(State.MATURE, start + 9 * HOUR))),
             ],
         ),
-        "without a licence: .*in force from": under(ended),
+        "without a licence: .*was ended": under(ended),
         "without a licence: .*has no licence": under(None),
         "without a licence: .*was suspended": under(suspended),
         "has work and has shares": replace(facts, miners=[replace(worker, accepted=0), *facts.miners[1:]]),
@@ -324,9 +325,14 @@ def test_i3_every_number_of_a_report_that_follows_from_others_is_checked(facts: 
         (("blocks", 0, "history", 2, "at"), "2026-11-21T00:00:00.000000+05:00"),
         (("blocks", 0, "found_at"), "2026-11-19T04:00:00.000001+05:00"),
         (("blocks", 0, "window"), None),
-        (("miners", 0, "licence", "valid_to"), "2026-11-19"),
+        (("miners", 0, "licence", "number"), "KZ-9"),
         (("miners", 0, "licence", "standing"), []),
         (("miners", 0, "licence", "standing", 0, "status"), "suspended"),
+        (("miners", 0, "licence", "standing", 0, "status"), "fine"),
+        (("miners", 0, "licence", "standing", 0, "status"), "no_licence"),
+        (("miners", 0, "licence", "standing", 0, "licence"), None),
+        (("miners", 0, "licence", "standing", 0, "licence"), "KZ-9"),
+        (("miners", 2, "licence", "standing", 0, "until"), "2026-11-20T23:00:00.000000+05:00"),
         (("miners", 0, "licence", "standing", 0, "from"), "2026-11-20T01:00:00.000000+05:00"),
         (("miners", 0, "licence", "standing", 0, "until"), "2026-11-20T23:00:00.000000+05:00"),
         (("miners", 0, "licence"), None),

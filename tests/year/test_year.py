@@ -113,6 +113,8 @@ class Attack:
                 "token of aigul", "stolen", at_us, lambda clerk, person=person: clerk.put_person(person)
             )
         self.office.second = "token of galym"
+        self.office.approve(at_us, self.waiting())
+        self.office.second = "token of galym"
         self.office.tokens["dana"] = "new token of dana"
 
     def tokens_are_worthless(self, at_us: int) -> None:
@@ -206,7 +208,7 @@ def test_o31_at_no_instant_does_a_payment_go_to_the_thief(year: Year) -> None:
 
 def test_the_chain_of_events_holds(year: Year) -> None:
     register = year.office.register
-    assert verify(year.office.log) == (register.seq, register.sha256)
+    assert verify(year.office.log)[:2] == (register.seq, register.sha256)
 
 
 def test_a_change_to_any_one_event_is_found(year: Year) -> None:
@@ -217,7 +219,11 @@ def test_a_change_to_any_one_event_is_found(year: Year) -> None:
     for index, event in enumerate(log):
         if event.kind == "device" and index % every:
             continue
-        before = (event.seq - 1, log[index - 1].sha256 if index else FIRST)
+        before = (
+            event.seq - 1,
+            log[index - 1].sha256 if index else FIRST,
+            log[index - 1].at_us if index else 0,
+        )
         forged = forge(event, index)
         with pytest.raises(ChainError, match=f"event {event.seq}"):
             verify([forged], before)

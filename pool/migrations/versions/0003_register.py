@@ -69,10 +69,12 @@ _AFTER = (
     "DROP TABLE payout_address",
 )
 _OLD = """
-    SELECT 'miner' AS what, id, id AS miner_id, created_at AS entered_at FROM miner
-    UNION ALL SELECT 'licence', id, miner_id, entered_at FROM licence
-    UNION ALL SELECT 'payout_address', id, miner_id, entered_at FROM payout_address
-    ORDER BY entered_at, what DESC, id
+    SELECT what, id, entered_at FROM (
+        SELECT 'miner' AS what, id, created_at AS entered_at FROM miner
+        UNION ALL SELECT 'licence', id, entered_at FROM licence
+        UNION ALL SELECT 'payout_address', id, entered_at FROM payout_address
+    ) AS old
+    ORDER BY entered_at, CASE what WHEN 'miner' THEN 0 WHEN 'licence' THEN 1 ELSE 2 END, id
 """
 
 
@@ -113,7 +115,8 @@ class _Log:
                 dt.datetime.fromtimestamp(at_us / 1e6, dt.timezone(dt.timedelta(hours=5))).date().isoformat()
             )
             on = min(max(day, before["valid_from"]), before["valid_to"])
-            act = {"kind": "ended", "number": "replaced", "on": on, "reason_code": 0, "until": None}
+            act = {"kind": "ended", "number": "replaced", "on": on, "reason_code": 0}
+            act |= {"until": None, "entered_us": 0}
             self._append("licence", before["number"], "ended", before | {"acts": [act]}, at_us)
         number = old.number
         while number in self._numbers:  # a number was not unique
