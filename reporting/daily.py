@@ -198,13 +198,17 @@ def _lines(facts: DayFacts) -> dict[str, Line]:
 def _miner(facts: MinerFacts, lines: Lines, moved: Moved, rules: Rules, day: tuple[int, int, int]) -> Json:
     start_us, end_us, elapsed = day
     miner, wallet = facts.held.miner, facts.held.wallet
+    licence = _licence(facts.held, rules, start_us, end_us)
+    covered = licence is not None and any(one["status"] in COVERING for one in licence["standing"])
     return {
         "id": miner.id,
         "account": miner.name,
         "name": miner.title,
         "bin": miner.bin,
         "kind": str(miner.kind),
-        "licence": _licence(facts.held, rules, start_us, end_us),
+        "licence": licence,
+        # A gateway that did not hear of an act in time may have let work in; the report hides nothing.
+        "worked_without_licence": facts.accepted > 0 and not covered,
         "payout_address": wallet and wallet.address,
         "accepted_shares": facts.accepted,
         "rejected_shares": sum(facts.rejected.values()),

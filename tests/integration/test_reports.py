@@ -5,17 +5,27 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from pool import report_facts
 from pool.database import refused
+from pool.register_store import append, load
 from pool.reports import Publisher, ReportError, build_report, get_report, list_reports
+from register.centre import Centre
+from register.clerk import Clerk, Terms
+from register.licence import Licence
+from register.miner import Miner
 from reporting.daily import PoolFacts
 from reporting.signing import SigningKey
 from reporting.verify import verify
+from tests.integration.entering import TESTER
 from tests.integration.ledger_world import ADDRESS, BINS, DAY, NOON, RULES, World
 
 KEY = SigningKey(b"\x07" * 32)
@@ -168,6 +178,106 @@ async def test_empty_pool_makes_a_report_that_verifies(engine: AsyncEngine) -> N
 async def test_report_that_was_not_made_is_not_found(world: World) -> None:
     with pytest.raises(ReportError, match="reports build --date 2026-11-24"):
         await get_report(world.engine, DAY)
+
+
+@asynccontextmanager
+async def officer(world: World, at_us: int) -> AsyncIterator[Clerk]:
+    """Who changes the register at an instant of the test's own, whatever the clock of the machine says."""
+    async with world.engine.begin() as connection:
+        clerk = Clerk(await load(connection), Terms(RULES, "regtest"), TESTER, "a slip", at_us)
+        yield clerk
+        await append(connection, clerk.events)
+
+
+async def correct(world: World, at_us: int, name: str = "miner1", **fields: Any) -> None:
+    """The licence of a miner is corrected at an instant."""
+    async with officer(world, at_us) as clerk:
+        right = msgspec.structs.replace(clerk.register.licences[f"L-{name}"], **fields)
+        clerk.correct_licence(right)
+
+
+def standing(report: dict[str, Any], account: str) -> list[tuple[str | None, str, str]]:
+    """Licence, status and the time of day until which a miner stood so."""
+    (row,) = (row for row in report["miners"] if row["account"] == account)
+    return [(one["licence"], one["status"], one["until"][11:19]) for one in row["licence"]["standing"]]
+
+
+async def test_i6_a_licence_corrected_in_the_afternoon_leaves_the_morning_lawful(world: World) -> None:
+    await a_day(world)
+    await correct(world, NOON + 3 * HOUR, valid_to=dt.date(2026, 10, 31))
+    await correct(world, NOON + 4 * HOUR, "miner2", valid_from=dt.date(2026, 12, 1))
+    envelope = await build_report(world.engine, DAY, PUBLISHER, NEXT_DAY)
+    assert [check for check in verify(envelope, KEY.public_key) if not check.passed] == []
+    report = content(envelope)
+    assert standing(report, "miner1") == [
+        ("L-miner1", "in_force", "15:00:00"),
+        ("L-miner1", "ended", "00:00:00"),
+    ]
+    assert standing(report, "miner2") == [
+        ("L-miner2", "in_force", "16:00:00"),
+        ("L-miner2", "not_yet", "00:00:00"),
+    ]
+    assert standing(report, "miner3") == [("L-miner3", "in_force", "00:00:00")]
+    assert report["miners"][0]["licence"]["valid_to"] == "2026-10-31"
+
+
+async def test_i7_what_the_register_hears_after_the_day_makes_no_new_version(world: World) -> None:
+    await a_day(world)
+    end_us = RULES.day_bounds(DAY)[1]
+    first = await build_report(world.engine, DAY, PUBLISHER, end_us + HOUR)
+    await correct(world, end_us, valid_to=dt.date(2026, 10, 31))
+    assert await build_report(world.engine, DAY, PUBLISHER, end_us + 2 * HOUR) == first
+    await world.tell(world.share(1))
+    await world.work()
+    second = content(await build_report(world.engine, DAY, PUBLISHER, end_us + 3 * HOUR))
+    assert second["version"] == 2
+    assert second["miners"][0]["licence"] == content(first)["miners"][0]["licence"]
+
+
+async def test_i6_work_after_the_day_of_the_correction_is_told(world: World) -> None:
+    await correct(world, NOON - 24 * HOUR, valid_to=dt.date(2026, 10, 31))
+    await world.tell(world.share(1))
+    await world.work()
+    envelope = await build_report(world.engine, DAY, PUBLISHER, NEXT_DAY)
+    assert [row["worked_without_licence"] for row in content(envelope)["miners"]] == [True, False, False]
+    told = [check.detail for check in verify(envelope, KEY.public_key) if "licence" in check.name]
+    assert told == ["worked without a licence, as the report says: miner1"]
+
+
+async def test_a_miner_entered_late_is_told_by_the_register_of_now_and_no_other_is(world: World) -> None:
+    """A clock that is behind tells of work before the miner was entered."""
+    await a_day(world)
+    end_us = RULES.day_bounds(DAY)[1]
+    await correct(world, end_us + 1000, valid_to=dt.date(2026, 10, 31))
+    async with officer(world, end_us + 2000) as clerk:
+        for name, number in (("late", "990140004654"), ("later", "061211600012")):
+            miner = clerk.enter_miner(Miner(0, name, name, number))
+            centre = Centre(f"{name}-dc", "hall", "Ekibastuz", number, name, "ownership", "deed")
+            clerk.enter_centre(centre)
+            clerk.enter_licence(Licence(f"L-{name}", miner.id, 1, DAY, DAY, dt.date(2028, 12, 31)))
+    await world.tell(world.share(4, at_us=end_us - 1))
+    await world.work()
+    envelope = await build_report(world.engine, DAY, PUBLISHER, NEXT_DAY)
+    assert [check for check in verify(envelope, KEY.public_key) if not check.passed] == []
+    report = content(envelope)
+    assert [row["account"] for row in report["miners"]] == ["miner1", "miner2", "miner3", "late"]
+    assert standing(report, "late") == [("L-late", "in_force", "00:00:00")]
+    assert standing(report, "miner1") == [("L-miner1", "in_force", "00:00:00")]
+    assert report["miners"][0]["licence"]["valid_to"] == "2028-12-31"
+
+
+async def test_a_day_of_many_changes_is_read_whole(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report_facts, "_CHUNK", 2)
+    for minute in range(7):
+        last = dt.date(2026, 10, 31) if minute % 2 else dt.date(2028, 12, 31 - minute)
+        await correct(world, NOON + minute * 60_000_000, valid_to=last)
+    await correct(world, NEXT_DAY, valid_to=dt.date(2026, 10, 31))
+    report = content(await build_report(world.engine, DAY, PUBLISHER, NEXT_DAY))
+    turns = [f"12:0{minute}:00" for minute in range(1, 7)] + ["00:00:00"]
+    assert standing(report, "miner1") == [
+        ("L-miner1", "ended" if place % 2 else "in_force", until) for place, until in enumerate(turns)
+    ]
+    assert report["miners"][0]["licence"]["valid_to"] == "2028-12-25"
 
 
 async def test_batches_that_wait_hold_up_the_report(world: World) -> None:

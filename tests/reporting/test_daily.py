@@ -128,17 +128,6 @@ def wrong_facts(facts: DayFacts) -> dict[str, DayFacts]:
     (one, two, *_) = entry.postings
     moved = (Posting(one.account, one.amount + 1), Posting(two.account, two.amount - 1), *entry.postings[2:])
     start, _ = facts.rules.day_bounds(facts.day)
-    first = dt.date(2026, 1, 1)
-    held = Licence("KZ-1", 1, 1, first, first, facts.day + dt.timedelta(days=1))
-    ended = msgspec.structs.replace(held, valid_to=facts.day - dt.timedelta(days=1))
-    suspended = msgspec.structs.replace(
-        held, acts=(Act("suspended", "D-1", facts.day, 3, facts.day + dt.timedelta(days=60)),)
-    )
-
-    def under(licence: Licence | None) -> DayFacts:
-        held = worker.held._replace(versions=[Version(licence)] if licence else [])
-        return replace(facts, miners=[replace(worker, held=held), *facts.miners[1:]])
-
     return {
         "closing balance of account miner:1:payable": replace(
             facts, closing=off_by_one(dict(facts.closing), "miner:1:payable")
@@ -175,9 +164,6 @@ def wrong_facts(facts: DayFacts) -> dict[str, DayFacts]:
                 replace(block, history=(block.history[0], BlockEvent(State.MATURE, start + 9 * HOUR))),
             ],
         ),
-        "without a licence: .*was ended": under(ended),
-        "without a licence: .*has no licence": under(None),
-        "without a licence: .*was suspended": under(suspended),
         "has work and has shares": replace(facts, miners=[replace(worker, accepted=0), *facts.miners[1:]]),
         "miners named once": replace(facts, miners=[*facts.miners, worker]),
         "sequence 1 and only it": replace(facts, edition=Edition(sequence=2, previous_sha256=None)),
@@ -194,6 +180,31 @@ def test_i3_wrong_facts_are_refused_and_named(facts: DayFacts) -> None:
         assert caught.value.equality
         assert caught.value.detail
         assert "no report is built until this holds" in str(caught.value)
+
+
+def test_i6_work_without_a_licence_is_told_and_cannot_be_hidden(facts: DayFacts) -> None:
+    """A gateway that was cut off may have let work in: the day is reported all the same, and says so."""
+    worker = facts.miners[0]
+    first = dt.date(2026, 1, 1)
+    held = Licence("KZ-1", 1, 1, first, first, facts.day + dt.timedelta(days=1))
+    ended = msgspec.structs.replace(held, valid_to=facts.day - dt.timedelta(days=1))
+    suspended = msgspec.structs.replace(
+        held, acts=(Act("suspended", "D-1", facts.day, 3, facts.day + dt.timedelta(days=60)),)
+    )
+
+    def under(licence: Licence | None) -> DayFacts:
+        held = worker.held._replace(versions=[Version(licence)] if licence else [])
+        return replace(facts, miners=[replace(worker, held=held), *facts.miners[1:]])
+
+    for licence, said in ((ended, "ended"), (None, "none"), (suspended, "suspended")):
+        report = build(under(licence))
+        assert [row["worked_without_licence"] for row in report["miners"]] == [True, False, False]
+        (told,) = (check for check in reconcile(report) if "worked without" in check.detail)
+        assert told.passed
+        assert "worked without a licence, as the report says: miner1" in told.detail
+        report["miners"][0]["worked_without_licence"] = False
+        (failed,) = (check for check in reconcile(report) if not check.passed)
+        assert f"worked, its licence {said}" in failed.detail
 
 
 def test_i3_a_booking_without_a_block_is_refused(facts: DayFacts) -> None:
