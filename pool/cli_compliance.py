@@ -15,6 +15,7 @@ import typer
 import uvloop
 
 from pool import register_store
+from pool.cli_actor import mistakes
 from pool.cli_options import ConfigOption
 from pool.cli_view import View, instant, show, told
 from pool.config import Settings, load
@@ -56,7 +57,8 @@ def digest_(
     """Licences that end soon, suspensions, unregistered and doubled hardware, and what else to see to."""
     settings = load(config)
     rules = rules_of(settings)
-    made = uvloop.run(_digest(settings, rules, date.date() if date else None))
+    with mistakes():
+        made = uvloop.run(_digest(settings, rules, date.date() if date else None))
     if as_json:
         print(json.dumps(msgspec.to_builtins(made), ensure_ascii=False, indent=2))
         return

@@ -154,6 +154,10 @@ def correct(
     valid_to: DayOption = None,
     issuer: Annotated[str | None, typer.Option(help="Who issued it.")] = None,
     without_act: Annotated[str | None, typer.Option(help="Number of an act that is taken out.")] = None,
+    on: Annotated[
+        dt.datetime | None,
+        typer.Option("--on", formats=["%Y-%m-%d"], help="Day of that act, where two bear its number."),
+    ] = None,
     token_file: TokenOption = None,
     config: ConfigOption = None,
 ) -> None:
@@ -165,15 +169,33 @@ def correct(
     }
 
     def work(clerk: Clerk) -> None:
+        if on is not None and without_act is None:
+            raise LicenceError(f"licence {number}: --on is the day of an act; say which by --without-act")
         before = clerk.register.licence(number)
-        acts = tuple(act for act in before.acts if act.number != without_act)
-        if without_act is not None and acts == before.acts:
-            raise LicenceError(f"licence {number}: has no act {without_act}; `licences show` tells its acts")
+        acts = (
+            before.acts if without_act is None else _without(before, without_act, on.date() if on else None)
+        )
         after = msgspec.structs.replace(before, acts=acts, **changes)
         if after != before:
             clerk.correct_licence(after)
 
     change(config, token_file, reason, work)
+
+
+def _without(licence: Licence, number: str, on: dt.date | None) -> tuple[Act, ...]:
+    """The acts but the one of that number."""
+    meant = [act for act in licence.acts if act.number == number and on in (None, act.on)]
+    if not meant:
+        day = f" of {on}" if on else ""
+        raise LicenceError(
+            f"licence {licence.number}: has no act {number}{day}; `licences show` tells its acts"
+        )
+    if len(meant) > 1:
+        days = ", ".join(str(act.on) for act in meant)
+        raise LicenceError(
+            f"licence {licence.number}: has {len(meant)} acts {number}, of {days}; say by --on which is meant"
+        )
+    return tuple(act for act in licence.acts if act is not meant[0])
 
 
 @cli.command("list")

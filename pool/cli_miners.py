@@ -35,6 +35,7 @@ from pool.cli_view import (
     OnOption,
     SearchOption,
     View,
+    calendar_day,
     found,
     look,
     show,
@@ -202,10 +203,12 @@ def revoke(
 
 def _act(name: str, act: Act, config: Path | None, token_file: Path | None, reason: str) -> None:
     rules = rules_of(load(config))
+    with mistakes():
+        start_us = rules.day_bounds(calendar_day(act.on))[0]
 
     def work(clerk: Clerk) -> None:
         miner = clerk.register.miner(name)
-        held = clerk.register.standing(miner, rules.day_bounds(act.on)[0], rules).licence
+        held = clerk.register.standing(miner, start_us, rules).licence
         if held is None:
             raise LicenceError(f"miner {name}: has no licence; enter one by `dmpool licences add`")
         clerk.act_on_licence(held.number, act)

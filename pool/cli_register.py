@@ -7,6 +7,7 @@ still stand. `show` is the register as it stood on any day, `log` who changed wh
 
 from __future__ import annotations
 
+import re
 from collections import Counter, deque
 from pathlib import Path
 from typing import Annotated
@@ -35,7 +36,10 @@ from register.register import Register
 cli = typer.Typer(no_args_is_help=True, help="The log of events behind the register.")
 
 NumbersArgument = Annotated[list[int], typer.Argument(help="Numbers, as `pending` shows them.")]
+_SEQ = re.compile(r"[0-9]{1,18}")
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _KNOWN_HASH = "is written as SEQ:HASH, like 120:9f86d0...; HASH has 64 hex digits"
+_MOST_EVENTS = 1_000_000
 
 
 @cli.command()
@@ -85,7 +89,7 @@ async def _walk(engine: AsyncEngine) -> Head:
 
 def _known_hash(text: str) -> tuple[int, str]:
     seq, _, sha256 = text.partition(":")
-    if not seq.isdecimal() or len(sha256) != 64:
+    if not _SEQ.fullmatch(seq) or not _SHA256.fullmatch(sha256):
         raise ValueError(f"--since {text[:90]!r}: {_KNOWN_HASH}")
     return int(seq), sha256.lower()
 
@@ -94,7 +98,7 @@ def _known_hash(text: str) -> tuple[int, str]:
 def log(
     kind: Annotated[str | None, typer.Option(help=f"One of {', '.join(KINDS)}.")] = None,
     key: Annotated[str | None, typer.Option(help="Of one record of that kind.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Show the newest so many.")] = 50,
+    limit: Annotated[int, typer.Option(help="Show the newest so many.")] = 50,
     since: Annotated[
         str | None, typer.Option(help="From a day (its beginning in Kazakhstan) or ISO timestamp on.")
     ] = None,
@@ -108,6 +112,8 @@ def log(
             raise ValueError(f"--kind {kind[:40]!r} must be one of {', '.join(KINDS)}")
         if key is not None and kind is None:
             raise ValueError(f"--key {key[:40]!r}: say of which --kind")
+        if not 1 <= limit <= _MOST_EVENTS:
+            raise ValueError(f"--limit {limit}: must be 1 to {_MOST_EVENTS}")
         since_us = beginning(since, rules) if since else 0
 
     async def read() -> list[Event]:

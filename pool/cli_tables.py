@@ -19,14 +19,15 @@ import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pool import spreadsheet
-from pool.cli_actor import TokenOption, acting, mistakes
+from pool import register_store, spreadsheet
+from pool.cli_actor import Acting, TokenOption, acting, mistakes
 from pool.cli_options import ConfigOption, complain
 from pool.cli_view import View, told
 from pool.config import load
 from pool.spreadsheet import Sheet
-from pool.table_import import Outcome, bad_rows, take_in
-from register.tables import TABLES, write_row
+from pool.table_import import Outcome, TooManyBadError, bad_rows, prepare, take_in
+from register.clerk import Clerk
+from register.tables import TABLES, Table, write_row
 
 FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="CSV (UTF-8) or XLSX; first line: headings.")
@@ -50,12 +51,8 @@ _PLURALS: Final = {
 }
 
 
-class _NothingStored(Exception):
+class _NotStored(Exception):
     """Leaves the transaction so that nothing of it stays."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__()
-        self.outcome = outcome
 
 
 def offer_import(cli: typer.Typer, kind: str, text: str) -> None:
@@ -89,29 +86,57 @@ def take(
     settings = load(config)
     report = errors or file.with_name(f"{file.name}.errors.csv")
 
-    async def work() -> tuple[Outcome, bool]:
-        async with acting(settings, token_file, reason or _reason(file)) as act:
-            miners = await register_store.read(act.engine, ("miner",))
-            with _progress("reading") as progress:
-                prepared = prepare(table, spreadsheet.read(file), miners, progress)
-            with _progress("writing", len(prepared.rows)) as progress:
-                if dry_run:
-                    outcome = _written(take_in, await act.trying(), act.terms, table, prepared, progress)
-                    return outcome, False
-                try:
-                    async with act.writing() as clerk:
-                        outcome = _written(take_in, clerk, act.terms, table, prepared, progress)
-                        _leave_if(bool(outcome.bad) and not partial)
-                except _NothingStored:
-                    return outcome, False
-                return outcome, True
-
     with mistakes():
+        sheet = spreadsheet.read(file)
+
+        async def work() -> tuple[Outcome, bool]:
+            async with acting(settings, token_file, reason or _reason(file)) as act:
+                return await _work(act, TABLES[kind], sheet, partial=partial, dry_run=dry_run)
+
         try:
             outcome, stored = uvloop.run(work())
         except TooManyBadError as error:
-            spreadsheet.write(report, *bad_rows(error.heading, error.bad))
+            spreadsheet.write(report, *bad_rows(sheet.heading.cells, error.bad))
+            complain(f"{report}: the bad rows up to there")
             raise
+        if outcome.bad:
+            spreadsheet.write(report, *bad_rows(sheet.heading.cells, outcome.bad))
+    _tell(kind, file, outcome, stored=stored)
+    if outcome.bad:
+        _complain(outcome, report, stored=stored or dry_run)
+        raise SystemExit(1)
+
+
+async def _work(
+    act: Acting, table: Table, sheet: Sheet, *, partial: bool, dry_run: bool
+) -> tuple[Outcome, bool]:
+    """What came of a file, and whether it is stored; the register is locked only while rows are written."""
+    miners = await register_store.read(act.engine, ("miner",))
+    with _progress("reading") as progress:
+        prepared = prepare(table, sheet, miners, progress)
+
+    def write(clerk: Clerk) -> Outcome:
+        with _progress("writing", len(prepared.rows)) as progress:
+            outcome = take_in(clerk, act.terms, table, prepared, progress)
+        outcome.counts["proposed"] = sum(event.action == "proposed" for event in clerk.events)
+        return outcome
+
+    if dry_run:
+        return write(await act.trying()), False
+    try:
+        async with act.writing() as clerk:
+            outcome = write(clerk)
+            _leave_unless(partial or not outcome.bad)
+    except _NotStored:
+        return outcome, False
+    return outcome, True
+
+
+def _leave_unless(stored: bool) -> None:
+    if not stored:
+        raise _NotStored
+
+
 def give(kind: str, file: Path, records: Iterable[msgspec.Struct], view: View) -> None:
     """Export records."""
     table = TABLES[kind]
@@ -129,11 +154,11 @@ def _reason(file: Path) -> str:
 
 
 @contextmanager
-def _progress(about: int) -> Iterator[Callable[[int], object]]:
+def _progress(what: str, total: int | None = None) -> Iterator[Callable[[int], object]]:
     watched = Console(stderr=True)
-    columns = TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=watched, transient=True, disable=not watched.is_terminal) as bar:
-        task = bar.add_task("", total=about)
+        task = bar.add_task("", total=total)
         yield lambda done: bar.update(task, completed=done)
 
 

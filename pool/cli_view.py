@@ -26,6 +26,7 @@ from pool.cli_options import console
 from pool.config import load
 from pool.resources import command_database, rules_of
 from register.event import Event
+from register.fields import day_of
 from register.licence import Licence
 from register.register import Register
 from register.rules import Rules
@@ -99,16 +100,23 @@ def beginning(text: str, rules: Rules) -> int:
 
 def _parsed(text: str) -> tuple[dt.date, dt.datetime | None]:
     try:
-        return dt.date.fromisoformat(text), None
+        day = dt.date.fromisoformat(text)
     except ValueError:
-        pass
+        day = None
+    if day is not None:
+        return calendar_day(day), None
     try:
         time = dt.datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(
             f"{text[:40]!r} is no day and no time; write it like 2026-01-31 or 2026-01-31T18:00+05:00"
         ) from None
-    return time.date(), time
+    return calendar_day(time.date()), time
+
+
+def calendar_day(day: dt.date) -> dt.date:
+    """A day that was given; raises ValueError beyond the calendar."""
+    return day_of("the calendar", "day", day, ValueError)
 
 
 def _moment(time: dt.datetime, start_us: int) -> int:

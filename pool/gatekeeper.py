@@ -12,6 +12,7 @@ cut long names (peers: Q-43).
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote
@@ -32,6 +33,8 @@ SHOWN: Final = 32
 """Characters of a name or number that a text repeats: firmware has small buffers."""
 _NAME: Final = (RefusalKind.MALFORMED, RefusalKind.UNKNOWN_ACCOUNT)
 _OF_WORKER: Final = (RefusalKind.MALFORMED, RefusalKind.UNKNOWN_DEVICE, RefusalKind.NOT_REGISTERED)
+_MISNAMED: Final = (RefusalKind.MALFORMED, RefusalKind.UNKNOWN_DEVICE)
+"""What anybody can make up who knows an account."""
 
 
 class RegisterGatekeeper:
@@ -46,8 +49,13 @@ class RegisterGatekeeper:
         for language in LANGUAGES:
             messages(language)  # read here, and not while shares wait
 
-    def changed(self) -> None:
-        """The register has changed: every worker is asked for again before its next share is judged."""
+    def changed(self, changes: Iterable[tuple[str, int]]) -> None:
+        """Records have new versions: the kind of each, and the miner of a licence, else 0.
+
+        Every worker is asked for again before its next share is judged.
+        """
+        for kind, miner_id in changes:
+            self._gate.forget(kind, miner_id)
         self.generation += 1
 
     def admit(self, username: str, now_us: int) -> Worker | Denied:
@@ -58,14 +66,14 @@ class RegisterGatekeeper:
             self._sightings.refused(verdict, now_us)
             return self._denied(verdict, username)
         self._sightings.let_in(verdict, now_us)
-        return self._worker(verdict, username)
+        return self._worker(verdict, username, now_us)
 
     def look(self, username: str, now_us: int) -> Worker | Denied:
         """The same of one that was let in before; it counts nowhere."""
         verdict = self._ask(username, now_us)
         if isinstance(verdict, Refusal):
             return self._denied(verdict, username)
-        return self._worker(verdict, username)
+        return self._worker(verdict, username, now_us)
 
     def notices_for(self, username: str, now_us: int) -> list[str]:
         """What the miner should be told of its worker, of its licence."""
@@ -96,16 +104,19 @@ class RegisterGatekeeper:
         reason = _reason(refusal)
         if refusal.kind in _NAME and len(username) in CUT_LENGTHS:
             reason = text(refusal.language, "refusal.cut_name", reason=reason, length=len(username))
-        return Denied(reason, known=refusal.miner_id != 0)
+        misnamed = refusal.miner_id != 0 and refusal.kind in _MISNAMED
+        return Denied(reason, refusal.miner_id != 0 and not misnamed, misnamed, refusal.kind.value)
 
-    def _worker(self, admission: Admission, username: str) -> Worker:
-        number = admission.device
+    def _worker(self, admission: Admission, username: str, now_us: int) -> Worker:
+        number, until_us = admission.device, admission.valid_until_us
+        if number is None:  # one that is no unit is counted each day
+            until_us = min(until_us, self._rules.day_bounds(self._rules.day_of(now_us))[1])
         return Worker(
             username=username,
             miner_id=admission.miner_id,
             name=admission.worker,
             valid_from_us=admission.valid_from_us,
-            valid_until_us=admission.valid_until_us,
+            valid_until_us=until_us,
             account=admission.account,
             credited=admission.credited,
             unit=self._sightings.unit(number) if number is not None else None,

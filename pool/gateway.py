@@ -267,9 +267,7 @@ class Gateway:
         Every share is judged by the new register from now on; connections on which nobody may work any more
         end within a minute (O-09).
         """
-        for kind, miner_id in changed:
-            self.gate.forget(kind, miner_id)
-        self.gatekeeper.changed()
+        self.gatekeeper.changed(changed)
 
     async def run(self) -> None:
         """Serve until cancelled; then end the connections and make durable what was accepted."""

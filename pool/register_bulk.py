@@ -158,9 +158,7 @@ def _leave_unless(stored: bool) -> None:
         raise _NotStored
 
 
-async def _tried(
-    desk: Desk, listing: Listing, prepared: Prepared, actor: Actor, reason: str
-) -> ImportResult:
+async def _tried(desk: Desk, listing: Listing, prepared: Prepared, actor: Actor, reason: str) -> ImportResult:
     """What would come of a file: on a register that is thrown away, and nobody waits for it."""
     async with asking(IMPORT_SECONDS):
         register = await register_store.read(desk.engine, _needed(listing))

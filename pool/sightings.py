@@ -4,12 +4,12 @@ Noted are refused authorisations of known accounts, worker names that are no har
 and duplicates. A name is foreign when it is the registry number of a unit of another account; a mere worker
 name says nothing outside of its own account, where every farm has a `rig1`.
 
-A unit counts as being in two sessions when their shares alternate: a session that had been left for another
-one has a further credited share. A plain reconnect is none, since the old session is silent from then on. A
-gateway sees its own sessions only.
+A unit counts as being in two sessions when their shares alternate: in three or more minutes of a clock hour
+an older session, which had been left for a newer one, has a further credited share. A reconnect is none, even
+if a share of the old session comes late. A gateway sees its own sessions only.
 
-Of an account and day only so many names are kept, the rest stands under "*": who tries names must not fill a
-table.
+Of what anybody can make up only so many names of an account and day are kept, the rest stands under "*": who
+tries names must not fill a table. Duplicates are the register's own units and stand apart.
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ from register.rules import Rules
 from register.sighting import Seen, Sighting, SightingKind
 from stratum.interfaces import Unit, Worker
 
-NAMES_LIMIT = 1000
-"""Names of an account that are kept apart on one day."""
+NAMES_LIMIT = 100
+"""Names of an account that are kept apart on one day, duplicates not counted."""
 LEFT_LIMIT = 8
 """Connections of a unit that are remembered after it went on to work over another one."""
+RETURN_MINUTES = 3
+"""Minutes of an hour with returns to an older connection that make a duplicate; a late share is one."""
+_MINUTE_US: Final = 60_000_000
 REST: Final = "*"
 _OF_DEVICE: Final = (RefusalKind.UNKNOWN_DEVICE, RefusalKind.NOT_REGISTERED)
 
@@ -57,10 +60,10 @@ class Sightings:
         return unit
 
     def refused(self, refusal: Refusal, now_us: int) -> None:
-        """An authorisation was refused; those of strangers are nobody's."""
+        """An authorisation was refused; those of strangers, and unreadable names, are nobody's."""
         if refusal.kind in _OF_DEVICE:
             self._unregistered(refusal.miner_id, refusal.worker, refusal.kind.value, now_us)
-        elif refusal.miner_id:
+        elif refusal.miner_id and refusal.kind is not RefusalKind.MALFORMED:
             self._note(SightingKind.REFUSED, refusal.miner_id, refusal.worker, refusal.kind.value, now_us)
 
     def let_in(self, admission: Admission, now_us: int) -> None:
@@ -72,11 +75,17 @@ class Sightings:
     def moved(self, unit: Unit, worker: Worker, now_us: int) -> None:
         """A credited share of a unit came over another connection than the last."""
         before, here = unit.connection, worker.connection
-        known = here in unit.left
+        returned = here < before and here in unit.left
         unit.connection = here
         if before:
             unit.left = (before, *(one for one in unit.left if one not in (before, here)))[:LEFT_LIMIT]
-        if known:
+        if not returned:
+            return
+        hour, minute = divmod(now_us // _MINUTE_US, 60)
+        if hour != unit.hour:
+            unit.hour, unit.minutes = hour, 0
+        unit.minutes |= 1 << minute
+        if unit.minutes.bit_count() >= RETURN_MINUTES:
             self._note(SightingKind.DUPLICATE, worker.miner_id, worker.name, unit.number, now_us)
 
     def drain(self) -> list[Seen]:
@@ -104,7 +113,7 @@ class Sightings:
     def _note(self, kind: SightingKind, miner_id: int, name: str, detail: str, now_us: int) -> None:
         day = self._day_of(now_us)
         names = self._names.setdefault(miner_id, set())
-        if name not in names:
+        if kind is not SightingKind.DUPLICATE and name not in names:
             if len(names) >= NAMES_LIMIT:
                 name = REST
             else:

@@ -128,8 +128,8 @@ class _BadRows:
         if self.count >= BAD_LIMIT:
             first = self.reasons[0]
             raise TooManyBadError(
-                f"line {row.line}: {BAD_LIMIT} rows are bad by here, and the rest was not looked at; is it the "
-                f"right table? The first: line {first.row.line}: {first.column}: {first.reason}",
+                f"line {row.line}: {BAD_LIMIT} rows are bad by here and the rest was not looked at; is this "
+                f"the right table? The first: line {first.row.line}: {first.column}: {first.reason}",
                 self._heading,
                 self.reasons,
             )

@@ -1,9 +1,9 @@
 """An XLSX workbook read cell by cell: the first sheet, as texts.
 
 The file may be anybody's. Of the package only stored and deflated parts are unpacked, in pieces, up to a
-bound; of XML no document type is taken, no depth beyond that of a sheet, and no tag without end. What is
-counted and what is read is the same pass, so that there is nothing a second reader could see differently;
-nothing is held but the strings that cells share and the rows of one piece.
+bound; of XML no document type is taken, and no depth, tag or list of names without end. What is bounded and
+what is read is the same pass, so that there is nothing a second reader could see differently; nothing is
+held but the strings that cells share and the rows of one piece.
 
 A cell says what one would type: a number whole, a date at midnight as a day. Formulas count by their last
 value. Sources: ECMA-376 parts 1 (18.3, 18.4, 18.8) and 2.
@@ -16,6 +16,7 @@ import io
 import itertools
 import posixpath
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -38,6 +39,8 @@ _PIECE: Final = 1 << 18
 _DIRECTORY_LIMIT: Final = 1 << 20
 _TAG_LIMIT: Final = 1 << 20
 _DEPTH_LIMIT: Final = 50
+_NAMES_LIMIT: Final = 5_000
+"""Different names of elements, attributes and name spaces: each stays in memory."""
 _SPACES: Final = (
     "http://schemas.openxmlformats.org/spreadsheetml/2006/main",
     "http://purl.oclc.org/ooxml/spreadsheetml/main",
@@ -64,6 +67,7 @@ _UNREADABLE: Final = (
     RuntimeError,
     ValueError,
     OverflowError,
+    struct.error,
 )
 """What zipfile, zlib and expat raise for a file that is broken, by accident or by design."""
 
@@ -134,6 +138,8 @@ class _Workbook:
                 parser.Parse(piece, False)
                 if fed - parser.CurrentByteIndex > _TAG_LIMIT:
                     raise WorkbookError(f"has a tag of more than {_TAG_LIMIT} bytes; save it anew")
+                if len(parser.intern) > _NAMES_LIMIT:
+                    raise WorkbookError(f"has more than {_NAMES_LIMIT} names of elements; save it anew")
                 yield
         parser.Parse(b"", True)
         yield
@@ -146,9 +152,14 @@ def _refuse_doctype(*_: object) -> None:
     raise WorkbookError("declares a document type, which no workbook does; save it anew")
 
 
+def _note(*_: object) -> None:
+    """Nothing is to be done."""
+
+
 def _parser() -> expat.XMLParserType:
     parser = expat.ParserCreate(namespace_separator=" ", intern={})
     parser.buffer_text = True
+    parser.StartNamespaceDeclHandler = _note  # so that the names are counted in parser.intern
     return parser
 
 

@@ -108,11 +108,11 @@ class Gate:
     def admit(self, username: str, at_us: int) -> Admission | Refusal:
         """Whether work under `username` counts at an instant (unix microseconds)."""
         account, _, worker = username.partition(".")
-        if not _WORKER.fullmatch(worker):
-            return Refusal(RefusalKind.MALFORMED, account[:_SHOWN], worker[:_SHOWN])
         miner = self._register.find_miner(account)
         if miner is None:
             return Refusal(RefusalKind.UNKNOWN_ACCOUNT, account[:_SHOWN])
+        if not _WORKER.fullmatch(worker):
+            return _refusal(RefusalKind.MALFORMED, miner, worker[:_SHOWN])
         accredited = self._accreditation_at(at_us)
         if accredited is None:
             return _refusal(RefusalKind.NOT_ACCREDITED, miner, worker)

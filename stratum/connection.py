@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -39,6 +40,8 @@ LINES_AT_ONCE = 64
 """Lines that are counted together."""
 THROTTLE_SECONDS = 0.05
 """The shortest pause of one who sends too many lines."""
+DISMISSED_SECONDS = 600.0
+"""The log is told once in so long that an account's connections end for its licence."""
 
 
 @dataclass(slots=True)
@@ -74,6 +77,14 @@ class Surroundings:
     opening: int = 0
     """Connections that were let in and say for whom they come, or shake hands."""
     open: dict[Ramping, Connection] = field(default_factory=dict)
+    dismissed: dict[str, float] = field(default_factory=dict)
+    """When the log was last told that connections of an account end, in ticks."""
+
+    def tell_dismissal(self, account: str, word: str, ticks: float) -> None:
+        """Tell the log that connections of an account end for the licence: the first, and not each."""
+        if ticks - self.dismissed.get(account, -math.inf) >= DISMISSED_SECONDS:
+            self.dismissed[account] = ticks
+            log.info("account %s may not work any more (%s): its connections end", account, word)
 
 
 class Connection(asyncio.Protocol):
@@ -227,8 +238,7 @@ class Connection(asyncio.Protocol):
             self._cut_slow_reader()
         elif not self._known:
             if ticks - self._opened_at > self._shared.limits.authorise_seconds:
-                if not self.session.workers.excused:
-                    self._offence("not-authorised", ticks)
+                self._offence("not-authorised", ticks)
                 self.end("not-authorised")
         elif ticks - self._heard_at > self.session.device.silence_seconds:
             self.end("silent")
@@ -236,19 +246,23 @@ class Connection(asyncio.Protocol):
     def review(self, ticks: float) -> int:
         """Tell a miner when nobody here may work any more, and end the connection a while later.
 
-        Returns how many of its workers were looked at.
+        One whose machine left the register and works on is told that. Returns how many names were asked for.
         """
         workers = self.session.workers
         try:
             reason, over = workers.dismissal(int(self._shared.clock() * 1_000_000), ticks)
         except Exception:
             self._failed()
-            return len(workers.by_name)
+            return workers.looked
         if reason is not None:
             self.guard(Session.show_message, reason)
         if over:
+            self._shared.tell_dismissal(*workers.refused, ticks)
             self.end("licence")
-        return len(workers.by_name) if workers.ending else 1
+        if workers.lost_unit:
+            workers.lost_unit = False
+            self.guard(Session.remind, self._shared.clock())
+        return workers.looked
 
     def _superseded(self) -> None:
         """What the miner had sent here before it came back elsewhere is still read."""
@@ -356,7 +370,14 @@ class Connection(asyncio.Protocol):
         self.end("error")
 
     def _offence(self, reason: str, ticks: float) -> None:
-        shared = self._shared
-        if self._address is not None and shared.door.offence(self._address, reason, ticks):
+        shared, workers = self._shared, self.session.workers
+        if self._address is None:
+            return
+        if reason != "malformed" and (
+            workers.excused
+            or (workers.misnamed and shared.door.excuse_misnamed(self._address, workers.misnamed, ticks))
+        ):
+            return
+        if shared.door.offence(self._address, reason, ticks):
             shared.counts.bans[reason] += 1
             log.warning("address %s is banned for a while; its last offence: %s", self._address, reason)

@@ -26,6 +26,10 @@ class Unit:
     """Over which its last credited share came; 0 before the first."""
     left: tuple[int, ...] = ()
     """Connections that it worked over before that, the last one first."""
+    hour: int = 0
+    """Clock hour of its last return to an older connection, since 1970."""
+    minutes: int = 0
+    """A bit for each minute of that hour with such a return."""
 
 
 @dataclass(slots=True)
@@ -57,6 +61,10 @@ class Denied:
     """The reason, as the miner is told."""
     known: bool = False
     """The pool knows who that is: no stranger, and no offence of its address."""
+    misnamed: bool = False
+    """The pool knows the account and not the machine; no offence while an address has few of them."""
+    word: str = ""
+    """The reason in a word, for the log."""
 
 
 class Gatekeeper(Protocol):

@@ -3,8 +3,9 @@
 Pure bookkeeping: the time comes in as monotonic seconds (`ticks`), connections are closed elsewhere. An
 address is an IPv4 address or an IPv6 /64, which is what one subscriber has. What counts against an address is
 broken protocol, refused authorisations and connections that never authorise; shares never do, however many of
-them are refused (peers: Q-32). A ban ends by itself. An address with an authorised connection is not banned:
-behind one NAT address may stand a whole farm, and one broken machine of it is closed alone.
+them are refused (peers: Q-32), and unknown machines of a known account only in masses. A ban ends by itself.
+An address with an authorised connection is not banned: behind one NAT address may stand a whole farm, and one
+broken machine of it is closed alone.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ BAN_SECONDS = 60.0
 BAN_SECONDS_MAX = 600.0
 FORGIVE_SECONDS = 600.0
 """For each such span without a ban the next one is half as long again."""
+MISNAMED_PER_SECOND = 100.0
+MISNAMED_BURST = 20_000
+"""Authorisations of one address, sustained and at once, that are no offence though the machine's name is
+unknown, since the account is not: 5000 misnamed machines that try each 15 seconds have a good minute."""
 EXPIRE_AT_ONCE = 1000
 """So that a look through the known addresses never holds up the loop."""
 
@@ -158,13 +163,24 @@ class Ban:
 class _Address:
     """What is known of one address."""
 
-    __slots__ = ("arrivals", "authorised", "connections", "offences", "reason", "shut_until", "strikes")
+    __slots__ = (
+        "arrivals",
+        "authorised",
+        "connections",
+        "misnamed",
+        "offences",
+        "reason",
+        "shut_until",
+        "strikes",
+    )
 
     def __init__(self, limits: ServerLimits) -> None:
         self.connections = 0
         self.authorised = 0
         self.arrivals = TokenBucket(limits.arrivals_per_second, limits.arrivals_burst)
         self.offences = TokenBucket(limits.offences_per_second, limits.offences_burst)
+        self.misnamed: TokenBucket | None = None
+        """None before the first."""
         self.shut_until = -math.inf
         self.strikes = 0
         """Bans so far; forgiven one by one."""
@@ -221,6 +237,13 @@ class Doorkeeper:
         known.reason = reason
         return True
 
+    def excuse_misnamed(self, address: str, times: int, ticks: float) -> bool:
+        """Whether so many authorisations of a known account under unknown machine names are no offence."""
+        known = self._known[address]
+        if known.misnamed is None:
+            known.misnamed = TokenBucket(MISNAMED_PER_SECOND, MISNAMED_BURST)
+        return known.misnamed.take(ticks, times)
+
     def bans(self, ticks: float) -> list[Ban]:
         """The bans in force."""
         return [
@@ -246,7 +269,8 @@ class Doorkeeper:
             known = self._known[address]
             self._forgive(known, ticks)
             shut = known.strikes or ticks < known.shut_until
-            if shut or not known.arrivals.full(ticks) or not known.offences.full(ticks):
+            buckets = (known.arrivals, known.offences, known.misnamed)
+            if shut or not all(bucket is None or bucket.full(ticks) for bucket in buckets):
                 self._idle[address] = None
             else:
                 del self._known[address]

@@ -36,7 +36,7 @@ SWEEPS = 10
 REVIEWS = 40
 """In so many sweeps every connection is looked at once: may anybody on it still work?"""
 REVIEW_NAMES = 1000
-"""When so many workers were looked at, the rest has to wait for the next sweep."""
+"""When so many names beyond the first of a connection were asked for, the rest waits for the next sweep."""
 RAMP_SECONDS = 1.0
 """Sessions that want another difficulty at once share the fresh jobs of such a span."""
 RELOAD_SECONDS = 10.0
@@ -82,6 +82,8 @@ class Server:
         self._ramp_at = self._reload_at = 0.0
         self._to_sweep: deque[Connection] = deque()
         self._to_review: deque[Connection] = deque()
+        self._sweep_pace = self._review_pace = 0
+        """Connections looked at in one sweep, fixed when a round begins: those that are gone count."""
         self._upkeep: asyncio.Task[None] | None = None
         self._broadcast: Broadcast | None = None
 
@@ -207,7 +209,8 @@ class Server:
     def _sweep(self, ticks: float) -> None:
         if not self._to_sweep:
             self._to_sweep.extend(self.connections)
-        for _ in range(min(len(self._to_sweep), len(self.connections) // SWEEPS + 1)):
+            self._sweep_pace = len(self._to_sweep) // SWEEPS + 1
+        for _ in range(min(len(self._to_sweep), self._sweep_pace)):
             connection = self._to_sweep.popleft()
             if connection.session in self._shared.open:
                 connection.sweep(ticks)
@@ -216,11 +219,12 @@ class Server:
         """Find the connections on which nobody may work any more."""
         if not self._to_review:
             self._to_review.extend(self.connections)
+            self._review_pace = len(self._to_review) // REVIEWS + 1
         names = 0
-        for _ in range(min(len(self._to_review), len(self.connections) // REVIEWS + 1)):
+        for _ in range(min(len(self._to_review), self._review_pace)):
             connection = self._to_review.popleft()
             if connection.session in self._shared.open:
-                names += connection.review(ticks)
+                names += max(connection.review(ticks) - 1, 0)
                 if names >= REVIEW_NAMES:
                     break
 

@@ -53,9 +53,7 @@ class Registered:
 
     def changed(self) -> None:
         """What a gateway does when its follower has put new records into the register."""
-        self.gate.forget("licence", 0)
-        self.gate.forget("accreditation")
-        self.keeper.changed()
+        self.keeper.changed([("licence", 0), ("accreditation", 0)])
 
     def suspend_alice(self) -> None:
         suspend(self.register, "alice", TODAY, TODAY + dt.timedelta(days=60), self.now_us())

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import datetime as dt
 import re
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
-from pool import spreadsheet
+from pool import spreadsheet, table_import
+from pool.database import REGISTER_LOCK, create_engine
 from register.tables import TABLES
 from tests.campaign import extent
 from tests.integration.office import (
@@ -34,6 +40,29 @@ def office(tmp_path: Path, database_url: str) -> Office:
 def rows_of(path: Path) -> list[list[str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.reader(file))
+
+
+@contextmanager
+def another_change(office: Office) -> Iterator[None]:
+    """Somebody holds the register's lock."""
+    held, done = threading.Event(), threading.Event()
+
+    async def hold() -> None:
+        engine = create_engine(office.url)
+        async with engine.begin() as connection:
+            await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(REGISTER_LOCK)))
+            held.set()
+            await asyncio.to_thread(done.wait)
+        await engine.dispose()
+
+    holder = threading.Thread(target=asyncio.run, args=(hold(),))
+    holder.start()
+    held.wait()
+    try:
+        yield
+    finally:
+        done.set()
+        holder.join()
 
 
 @pytest.mark.parametrize("suffix", ["csv", "xlsx"])
@@ -111,6 +140,30 @@ def test_a_dry_run_writes_nothing(office: Office) -> None:
     said = import_(office, "device", device_rows(3), "--dry-run").stdout
     assert "3 entered" in said
     assert "nothing was stored" in said
+    assert office.events() == before
+
+
+def test_a_dry_run_and_a_file_that_is_no_table_do_not_wait_for_another_change(office: Office) -> None:
+    office.enter_altai()
+    path = office.directory / "table.csv"
+    path.write_text("registry_number,acount\n")
+    with another_change(office):
+        assert "3 entered" in import_(office, "device", device_rows(3), "--dry-run").stdout
+        assert "did you mean account" in office.fail("devices import", str(path), reason=None)
+
+
+@pytest.mark.parametrize("column", [6, 9], ids=["read", "written"])
+def test_a_file_of_bad_rows_is_given_up(office: Office, monkeypatch: pytest.MonkeyPatch, column: int) -> None:
+    monkeypatch.setattr(table_import, "BAD_LIMIT", 5)
+    office.enter_altai()
+    before = office.events()
+    rows = device_rows(30)
+    for row in rows[1:]:
+        row[column] = "nowhere"
+    said = import_(office, "device", rows, "--partial", code=2).stderr
+    assert "line 7: 5 rows are bad by here and the rest was not looked at" in said
+    assert "the bad rows up to there" in said
+    assert len(rows_of(office.directory / "device.csv.errors.csv")) == 6
     assert office.events() == before
 
 

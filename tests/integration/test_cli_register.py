@@ -88,6 +88,26 @@ def test_a_later_address_waits_and_can_be_withdrawn(office: Office) -> None:
         ("licences show L-9", "no such record"),
         ("register show --as-of yesterday", "write it like 2026-01-31"),
         ("register verify --since 7", "SEQ:HASH"),
+        (f"register verify --since {'9' * 20}:{'0' * 64}", "SEQ:HASH"),
+        (f"register verify --since 1:{'z' * 64}", "SEQ:HASH"),
+        ("register log --limit 99999999999999999999", "must be 1 to 1000000"),
+        ("register log --limit 0", "must be 1 to 1000000"),
+        ("register log --since 9999-12-31", "2199-12-31"),
+        ("register log --since 9999-12-31T12:00", "2199-12-31"),
+        ("register show --as-of 0001-01-01", "2009-01-03"),
+        ("miners list --as-of 9999-12-31", "2199-12-31"),
+        ("miners show altai --as-of 9999-12-31T23:59:59-14:00", "2199-12-31"),
+        ("compliance digest --date 9999-12-31", "2199-12-31"),
+        ("compliance digest --date 2000-01-01", "2009-01-03"),
+        ("miners revoke altai --court-act C --on 9999-12-31", "2199-12-31"),
+        ("miners resume altai --act A --on 0001-01-01", "2009-01-03"),
+        ("miners suspend altai --decision D --reason-code 1 --from 9999-12-31 --until 9999-12-31", "2199"),
+        ("miners suspend altai --decision D --reason-code 1 --from 2026-02-01 --until 9999-12-31", "9999"),
+        ("licences suspend L-1 --decision D --reason-code 1 --from 9999-12-31 --until 9999-12-31", "term"),
+        ("licences end L-1 --act A --on 9999-12-31", "outside its term"),
+        ("licences correct L-1 --valid-to 9999-12-31", "2199-12-31"),
+        ("devices exclude KZ-1 --on 9999-12-31", "2199-12-31"),
+        ("pool accredit A-1 --issued-on 0001-01-01 --valid-to 9999-12-31", "2009-01-03"),
         ("register log --kind devices", "must be one of"),
         ("register approve 1", "is unknown"),
     ],
@@ -95,12 +115,28 @@ def test_a_later_address_waits_and_can_be_withdrawn(office: Office) -> None:
 def test_a_mistake_is_one_clear_line(office: Office, line: str, words: str) -> None:
     office.enter_altai()
     before = len(office.events())
-    reads = " show" in line or "verify" in line or " log" in line
+    reads = any(word in line for word in (" show", " verify", " log", " list", " digest"))
     said = office.fail(line, reason=None if reads else "for a test")
     assert words in said
     assert said.startswith("dmpool: ")
     assert len(said.splitlines()) == 1
     assert len(office.events()) == before
+
+
+def test_an_act_is_taken_out_by_number_and_day(office: Office) -> None:
+    """Decisions are numbered anew each year: two may bear one number."""
+    office.enter_altai()
+    first, second = TODAY, TODAY + dt.timedelta(days=5)
+    until = TODAY + dt.timedelta(days=60)
+    office.do(f"licences suspend L-1 --decision 7 --reason-code 3 --from {first} --until {until}")
+    office.do(f"licences resume L-1 --act 7 --on {second}")
+    assert f"2 acts 7, of {first}, {second}" in office.fail("licences correct L-1 --without-act 7")
+    assert "has no act 7 of 2026-01-01" in office.fail("licences correct L-1 --without-act 7 --on 2026-01-01")
+    assert "say which by --without-act" in office.fail(f"licences correct L-1 --on {first}")
+    office.do(f"licences correct L-1 --without-act 7 --on {second}")
+    assert [act.kind for act in office.register().licences["L-1"].acts] == ["suspended"]
+    office.do("licences correct L-1 --without-act 7")
+    assert office.register().licences["L-1"].acts == ()
 
 
 def test_a_change_needs_a_reason(office: Office) -> None:

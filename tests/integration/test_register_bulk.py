@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import sqlalchemy as sa
 import xlsxwriter
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from pool import register_bulk, register_store
+from pool import register_bulk, register_store, table_import
+from pool.database import REGISTER_LOCK
 from pool.register_bulk import FORMATS
 from pool.spreadsheet import read
 from register.tables import TABLES
@@ -72,6 +75,16 @@ def xlsx(*rows: Sequence[str]) -> bytes:
             for column, cell in enumerate(cells):
                 sheet.write_string(line, column, cell)
     return target.getvalue()
+
+
+def locked() -> bytes:
+    content = bytearray(xlsx(row(1)))
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = content.find(mark)
+        while at >= 0:
+            content[at + offset] |= 1
+            at = content.find(mark, at + 4)
+    return bytes(content)
 
 
 async def send(
@@ -141,6 +154,7 @@ async def test_no_more_errors_are_told_than_fit(site: RegisterSite, monkeypatch:
         (b"\xff\xfe\x00", "text/csv", 422, "not UTF-8"),
         (b"no workbook", FORMATS["xlsx"], 422, "no XLSX workbook"),
         (b"PK\x03\x04" + bytes(100), FORMATS["xlsx"], 422, "no XLSX workbook"),
+        (locked(), FORMATS["xlsx"], 422, "protected by a password"),
         (csv(row(1)), "application/json", 415, "text/csv"),
         (csv(row(1)), "application/x-www-form-urlencoded", 415, "text/csv"),
     ],
@@ -149,11 +163,49 @@ async def test_what_is_no_table_is_told(
     site: RegisterSite, data: bytes, kind: str, code: int, said: str
 ) -> None:
     """I10."""
+    before = set(Path("/tmp").glob("dmpool-register-*"))
     told = await send(site, data, kind=kind)
     assert told.code == code, told.body
     assert said in told.detail
     assert "/tmp" not in told.detail
-    assert not list(Path("/tmp").glob("dmpool-register-*/import.*"))
+    assert set(Path("/tmp").glob("dmpool-register-*")) <= before
+
+
+@asynccontextmanager
+async def another_change(engine: AsyncEngine) -> AsyncIterator[None]:
+    """Somebody holds the register's lock."""
+    async with engine.begin() as connection:
+        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(REGISTER_LOCK)))
+        yield
+
+
+async def test_a_dry_run_waits_for_nobody_and_nobody_waits_for_it(
+    site: RegisterSite, engine: AsyncEngine
+) -> None:
+    async with another_change(engine):
+        told = await send(site, csv(row(1), row(2, nominal_w="x")), "&dry_run=true")
+    assert (told.code, told.json["entered"], told.json["bad"], told.json["stored"]) == (200, 1, 1, False)
+    assert "reason" in (await send(site, csv(row(1)), "%0A&dry_run=true")).detail
+
+
+async def test_a_file_is_read_before_the_register_is_locked(site: RegisterSite, engine: AsyncEngine) -> None:
+    async with another_change(engine):
+        for data in (b"a,b\n1,2\n", b"\xff\xfe", csv(["x" * 200_000])):
+            assert (await send(site, data)).code == 422
+
+
+@pytest.mark.parametrize("bad", [{"nominal_w": "x"}, {"centre": "nowhere"}], ids=["read", "written"])
+@pytest.mark.parametrize("question", ["", "&partial=true", "&dry_run=true"])
+async def test_a_file_of_bad_rows_is_given_up(
+    site: RegisterSite, monkeypatch: pytest.MonkeyPatch, question: str, bad: dict[str, str]
+) -> None:
+    monkeypatch.setattr(table_import, "BAD_LIMIT", 5)
+    before = (await site.get("/head")).json["seq"]
+    told = await send(site, csv(row(1), *(row(number, **bad) for number in range(2, 30))), question)
+    assert told.code == 422
+    assert told.detail.startswith("line 7: 5 rows are bad by here and the rest was not looked at")
+    assert "line 3: " in told.detail
+    assert (await site.get("/head")).json["seq"] == before
 
 
 async def test_who_may_import_what(site: RegisterSite) -> None:

@@ -19,6 +19,8 @@ from register.pool_data import Accreditation
 from register.register import Register
 from register.rules import Rules
 from stratum.interfaces import Denied, Worker
+from stratum.limits import AccountLimits
+from stratum.workers import Workers
 from tests.register_world import (
     FIRST,
     LAST,
@@ -47,9 +49,7 @@ class Desk:
         self.keeper = RegisterGatekeeper(self.gate, self.refusals, self.sightings, rules)
 
     def changed(self) -> None:
-        self.gate.forget("licence", 0)
-        self.gate.forget("accreditation")
-        self.keeper.changed()
+        self.keeper.changed([("licence", 0), ("accreditation", 0)])
 
     def told(self, username: str = "altai.s17", now_us: int = NOON) -> str:
         verdict = self.keeper.admit(username, now_us)
@@ -120,11 +120,31 @@ def test_only_strangers_are_strangers() -> None:
     desk = Desk(register_of("altai"))
     suspend(desk.register, "altai", DAY, DAY.replace(month=11), at(DAY))
     desk.changed()
-    for username, known in (("nobody.s17", False), ("altai.s 17", False), ("altai.s17", True)):
+    for username, known, word in (
+        ("nobody.s17", False, "unknown_account"),
+        ("altai.s17", True, "licence_suspended"),
+    ):
         verdict = desk.keeper.admit(username, NOON)
         assert isinstance(verdict, Denied)
-        assert verdict.known is known, username
-    assert desk.refusals == {"unknown_account": 1, "malformed": 1, "licence_suspended": 1}
+        assert (verdict.known, verdict.misnamed, verdict.word) == (known, False, word), username
+    assert desk.refusals == {"unknown_account": 1, "licence_suspended": 1}
+
+
+def test_who_knows_an_account_and_makes_up_machines_is_told_apart() -> None:
+    desk = Desk(register_of("altai"))
+    clerk_of(desk.register, NOON).exclude_device("altai-s17", DAY)
+    for username, known in (("altai.rig99", False), ("altai.s 17", False), ("altai.s17", True)):
+        verdict = desk.keeper.admit(username, NOON)
+        assert isinstance(verdict, Denied)
+        assert (verdict.known, verdict.misnamed) == (known, not known), username
+
+
+@pytest.mark.parametrize("sent", ["altai.rig/1", "altai.зал1", "altai%2Erig%2F1", "altai.rig%201"])
+def test_a_bad_sign_in_the_name_of_a_known_accounts_machine_is_told_in_its_language(sent: str) -> None:
+    desk = Desk(register_of("altai", languages={"altai": "kk"}))
+    assert "64 таңбаға дейін" in desk.told(sent)
+    assert desk.refusals == {"malformed": 1}
+    assert desk.sightings.drain() == []
 
 
 def test_looking_again_counts_nowhere() -> None:
@@ -272,3 +292,24 @@ def test_o21_without_an_accreditation_in_force_nobody_works() -> None:
     clerk_of(desk.register).put_accreditation(Accreditation("A-1", FIRST, DAY - dt.timedelta(days=1)))
     desk.changed()
     assert "accreditation" in desk.told()
+
+
+@pytest.mark.parametrize("mode", ["monitor", "quarantine"])
+def test_o07_a_unit_that_leaves_the_register_while_it_works_is_told_and_seen_each_day(mode: str) -> None:
+    desk = Desk(register_of("altai"), unknown_devices(mode))
+    workers = Workers(desk.keeper, AccountLimits(10, 10.0, 10))
+    worker = workers.authorise("altai.s17", NOON / 1e6, 0.0)
+    assert isinstance(worker, Worker)
+    tomorrow = DAY + dt.timedelta(days=1)
+    clerk_of(desk.register, NOON, unknown_devices(mode)).exclude_device("altai-s17", tomorrow)
+    desk.changed()
+    for hour in range(49):
+        assert workers.refusal(worker, NOON + hour * 3_600_000_000) is None
+        assert workers.lost_unit is (hour >= 12)
+    assert [(one.sighting.worker, one.sighting.day, one.count) for one in desk.sightings.drain()] == [
+        ("s17", tomorrow, 1),
+        ("s17", tomorrow + dt.timedelta(days=1), 1),
+    ]
+    assert worker.credited is (mode == "monitor")
+    (notice,) = workers.notices(NOON + 48 * 3_600_000_000)
+    assert notice.startswith("s17 is no hardware-software complex of account altai")

@@ -198,7 +198,10 @@ async def test_o07_a_machine_that_is_no_unit_works_in_quarantine(tmp_path: Path)
         assert (seen.sighting.kind, seen.sighting.worker) == ("unregistered", "rig99")
 
 
-async def test_o07_two_machines_of_one_name_are_a_duplicate(tmp_path: Path) -> None:
+async def test_o07_two_machines_of_one_name_are_a_duplicate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pool.sightings.RETURN_MINUTES", 1)
     async with serving(tmp_path, [FakeNode()], 2.0**-26) as (gateway, url):
         twins = [SimulatedMiner(url, "alatau.s17", 5000), SimulatedMiner(url, "alatau.alatau-s17", 5000)]
         seen: Counter[str] = Counter()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pool.sightings import LEFT_LIMIT, NAMES_LIMIT, Sightings
+from pool.sightings import LEFT_LIMIT, NAMES_LIMIT, RETURN_MINUTES, Sightings
 from register.gate import Admission, Gate, Refusal
 from register.register import Register
 from register.rules import Rules
@@ -91,6 +91,7 @@ def test_o03_a_refusal_of_a_known_account_is_seen_and_one_of_a_stranger_is_not()
     world.ask("altai.s17")
     world.ask("nobody.s17")
     world.ask("altai.no name")
+    world.ask("saryarqa.no name")
     assert world.seen() == [("refused", 1, "s17", "licence_suspended", 1)]
 
 
@@ -132,14 +133,20 @@ def test_what_could_not_be_stored_is_added_to_what_came_since() -> None:
 # Duplicates
 
 
-def shares(sightings: Sightings, unit: Unit, connections: list[int]) -> int:
-    """Credited shares of a unit, over these connections one after the other; how often it was a duplicate."""
-    workers = {
-        one: Worker("altai.s17", 1, "s17", 0, 1, "altai", unit=unit, connection=one) for one in connections
-    }
+MINUTE = 60_000_000
+
+
+def share(sightings: Sightings, unit: Unit, connection: int, now_us: int) -> None:
+    """A credited share, as the gateway's recorder tells it."""
+    if unit.connection != connection:
+        worker = Worker("altai.S17", 1, "s17", 0, 1, "altai", unit=unit, connection=connection)
+        sightings.moved(unit, worker, now_us)
+
+
+def shares(sightings: Sightings, unit: Unit, connections: list[int], step_us: int = MINUTE) -> int:
+    """Shares over these connections, one after the other from noon on; how often that was a duplicate."""
     for number, connection in enumerate(connections):
-        if unit.connection != connection:
-            sightings.moved(unit, workers[connection], NOON + number)
+        share(sightings, unit, connection, NOON + number * step_us)
     return sum(one.count for one in sightings.drain() if one.sighting.kind is SightingKind.DUPLICATE)
 
 
@@ -148,37 +155,63 @@ def shares(sightings: Sightings, unit: Unit, connections: list[int]) -> int:
     [
         ([1, 1, 1], 0),
         ([1, 1, 2, 2, 3, 3], 0),
-        ([1, 2, 1], 1),
-        ([1, 2, 1, 2, 1], 3),
-        ([1, 2, 2, 3, 3, 1], 1),
+        ([1, 2, 1], 0),
+        ([1, 2, 1, 2, 1], 0),
+        ([1, 2, 1, 2, 1, 2, 1, 2], 1),
+        ([1, 2, 1, 2, 1, 2, 1, 2, 1], 2),
+        ([1, 2, 2, 3, 3, 1, 2, 3, 1, 3, 2], 1),
     ],
-    ids=["at work", "reconnects", "comes back", "flip-flop", "three"],
+    ids=["at work", "reconnects", "comes back", "twice", "flip-flop", "on and on", "three"],
 )
 def test_o07_one_unit_in_two_sessions(connections: list[int], duplicates: int) -> None:
     world = World()
     assert shares(world.sightings, world.sightings.unit("altai-s17"), connections) == duplicates
 
 
-@given(st.lists(st.integers(1, LEFT_LIMIT), max_size=60))
-def test_o07_a_share_of_a_session_that_was_left_is_a_duplicate_and_no_other_is(
-    connections: list[int],
+@given(st.lists(st.integers(1, LEFT_LIMIT), max_size=100), st.sampled_from([1, MINUTE // 3, MINUTE]))
+def test_o07_returns_to_older_sessions_in_three_minutes_of_an_hour_are_a_duplicate(
+    connections: list[int], step_us: int
 ) -> None:
-    """Reckoned anew: a share is one when its session had shares before, and another one since."""
-    expected = sum(
-        connection in connections[:number] and connections[number - 1] != connection
+    """Reckoned anew from all shares: at which minutes a session went on that a newer one had followed."""
+    returns = [
+        (NOON + number * step_us) // MINUTE
         for number, connection in enumerate(connections)
+        if connection in connections[:number] and connections[number - 1] > connection
+    ]
+    expected = sum(
+        len({one for one in returns[: number + 1] if one // 60 == minute // 60}) >= RETURN_MINUTES
+        for number, minute in enumerate(returns)
     )
     world = World()
-    assert shares(world.sightings, world.sightings.unit("altai-s17"), connections) == expected
+    assert shares(world.sightings, world.sightings.unit("altai-s17"), connections, step_us) == expected
+
+
+def test_o07_a_late_share_of_the_old_session_after_an_outage_is_no_duplicate() -> None:
+    """The machine sends again what it had sent before the network was away; twice an hour, too."""
+    world = World()
+    unit = world.sightings.unit("altai-s17")
+    for number in range(2):
+        at_us = NOON + number * 20 * MINUTE - 1
+        share(world.sightings, unit, 2 * number + 1, at_us)
+        share(world.sightings, unit, 2 * number + 2, at_us)
+        share(world.sightings, unit, 2 * number + 1, at_us)
+        share(world.sightings, unit, 2 * number + 2, at_us + 1)
+    assert world.seen() == []
+
+
+def test_o07_two_machines_of_one_name_are_told_however_many_names_were_tried() -> None:
+    world = World()
+    for number in range(NAMES_LIMIT + 1):
+        world.ask(f"altai.x{number}")
+    world.seen()
+    assert shares(world.sightings, world.sightings.unit("altai-s17"), [1, 2] * 4) == 1
 
 
 def test_a_duplicate_is_noted_under_the_units_worker_name() -> None:
     world = World()
     unit = world.sightings.unit("altai-s17")
-    for connection in (1, 2, 1):
-        world.sightings.moved(
-            unit, Worker("altai.S17", 1, "s17", 0, 1, "altai", unit=unit, connection=connection), NOON
-        )
+    for number in range(8):
+        share(world.sightings, unit, number % 2 + 1, NOON + number * MINUTE)
     assert world.seen() == [("duplicate", 1, "s17", "altai-s17", 1)]
 
 

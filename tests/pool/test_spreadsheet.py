@@ -191,14 +191,6 @@ def test_files_and_rows_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         spreadsheet.read(path)
 
 
-def test_what_unpacks_to_too_much_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "bomb.xlsx"
-    workbook(path)
-    monkeypatch.setattr(spreadsheet, "_UNPACKED_LIMIT", 1000)
-    with pytest.raises(SpreadsheetError, match="unpacks to more than 1000 bytes"):
-        spreadsheet.read(path)
-
-
 @pytest.mark.parametrize("name", ["table.pdf", "no-such-folder/table.csv", "no-such-folder/table.xlsx"])
 def test_what_cannot_be_written_is_told_so(tmp_path: Path, name: str) -> None:
     with pytest.raises(SpreadsheetError, match=name):

@@ -78,6 +78,13 @@ def test_i6_everything_else_is_refused(username: str, at_us: int, kind: RefusalK
     assert answer.kind is kind
 
 
+def test_a_bad_sign_behind_a_known_account_is_that_accounts() -> None:
+    register = register_of("altai", languages={"altai": "kk"})
+    refused = Refusal(RefusalKind.MALFORMED, "altai", "rig/1", language="kk", miner_id=1)
+    assert ask(register, "altai.rig/1") == refused
+    assert ask(register, "nobody.rig/1") == Refusal(RefusalKind.UNKNOWN_ACCOUNT, "nobody")
+
+
 def test_i6_the_licence_holds_to_its_last_microsecond_and_no_longer() -> None:
     register = register_of("altai")
     assert isinstance(ask(register, "altai.s17", START), Admission)
@@ -193,11 +200,11 @@ class Verdict(NamedTuple):
 def naive_verdict(register: Register, rules: Rules, username: str, at_us: int) -> Verdict:
     day = rules.day_of(at_us)
     account, _, worker = username.partition(".")
-    if re.fullmatch(r"[A-Za-z0-9._-]{0,64}", worker) is None:
-        return Verdict("malformed")
     miners = [one for one in register.miners.values() if one.name == account]
     if not miners:
         return Verdict("unknown_account")
+    if re.fullmatch(r"[A-Za-z0-9._-]{0,64}", worker) is None:
+        return Verdict("malformed")
     held = register.accreditations.values()
     if held and not any(
         one.issued_on <= day and (one.valid_to is None or day <= one.valid_to) for one in held

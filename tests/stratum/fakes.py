@@ -65,11 +65,13 @@ def template(height: int = 800_000, **changes: Any) -> Template:
 class FakeGate:
     """Lets everybody in but those in `refused`, each with the same span of time unless told otherwise.
 
-    It knows those who have a span, or are in `known`; `uncredited` are in quarantine.
+        It knows those who have a span, or are in `known`; `uncredited` are in quarantine, of `misnamed` it knows
+    the     account only.
     """
 
     refused: dict[str, str] = field(default_factory=dict)
     known: set[str] = field(default_factory=set)
+    misnamed: set[str] = field(default_factory=set)
     uncredited: set[str] = field(default_factory=set)
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)
     notices: dict[str, str] = field(default_factory=dict)
@@ -98,7 +100,8 @@ class FakeGate:
     def _judge(self, username: str, now_us: int) -> Worker | Denied:
         account, _, worker = username.partition(".")
         if username in self.refused:
-            return Denied(self.refused[username], known=username in self.known)
+            reason = self.refused[username]
+            return Denied(reason, username in self.known, username in self.misnamed, word=reason)
         first, end = self.spans.get(account, (0, FOR_EVER))
         if not first <= now_us < end:
             return Denied(f"licence of {account} is not in force", known=True)

@@ -12,6 +12,8 @@ from stratum.limits import (
     BAN_SECONDS_MAX,
     EXPIRE_AT_ONCE,
     FORGIVE_SECONDS,
+    MISNAMED_BURST,
+    MISNAMED_PER_SECOND,
     AccountLimits,
     Doorkeeper,
     ServerLimits,
@@ -232,6 +234,30 @@ def test_offences_that_come_slowly_are_forgiven() -> None:
     door = Doorkeeper(LIMITS)
     assert door.enter(FARM, 0.0) is None
     assert not any(door.offence(FARM, "not-authorised", ticks) for ticks in range(0, 1000, 15))
+
+
+def test_a_farm_of_misnamed_machines_is_excused_for_a_minute_and_a_flood_is_not() -> None:
+    door = Doorkeeper(LIMITS)
+    for address in (FARM, OTHER):
+        assert door.enter(address, 0.0) is None
+    machines, every = 5000, 15
+    assert all(
+        door.excuse_misnamed(FARM, 1, float(ticks)) for ticks in range(0, 60, every) for _ in range(machines)
+    )
+    excused = sum(10 * door.excuse_misnamed(OTHER, 10, ticks / 500) for ticks in range(500 * 60))
+    assert excused <= MISNAMED_BURST + 60 * MISNAMED_PER_SECOND, "of 300,000"
+
+
+def test_who_had_misnamed_machines_is_remembered_until_its_bucket_is_full() -> None:
+    door = Doorkeeper(LIMITS)
+    assert door.enter(FARM, 0.0) is None
+    assert door.excuse_misnamed(FARM, MISNAMED_BURST, 0.0)
+    door.leave(FARM, False)
+    full = MISNAMED_BURST / MISNAMED_PER_SECOND
+    door.expire(full - 1)
+    assert FARM in door._known
+    door.expire(full)
+    assert FARM not in door._known
 
 
 def test_addresses_are_forgotten_when_nothing_is_left_to_remember() -> None:

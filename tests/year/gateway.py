@@ -12,10 +12,10 @@ from typing import Any
 
 import native
 from pool.gatekeeper import RegisterGatekeeper
+from pool.register_follower import _miner_of
 from pool.sightings import Sightings
 from register.event import Event
 from register.gate import Admission, Gate
-from register.licence import Licence
 from register.records import GATE_KINDS, decode
 from register.register import Register
 from register.rules import Rules
@@ -103,13 +103,15 @@ class Gateway:
 
     def poll(self, log: list[Event]) -> None:
         """Take the events that are new."""
+        changes: set[tuple[str, int]] = set()
         for event in log[self._polled :]:
             if event.kind in GATE_KINDS:
                 record = decode(event.kind, event.body)
                 self.register.put(event.kind, event.key, record)
-                self.gate.forget(event.kind, record.miner_id if isinstance(record, Licence) else 0)
+                changes.add((event.kind, _miner_of(record)))
         self._polled = len(log)
-        self.gatekeeper.changed()
+        if changes:
+            self.gatekeeper.changed(changes)
 
     def verdict(self, username: str, at_us: int) -> Verdict:
         """What the gate says of a name, in the oracle's words."""
