@@ -65,7 +65,7 @@ def template(height: int = 800_000, **changes: Any) -> Template:
 class FakeGate:
     """Lets everybody in but those in `refused`, each with the same span of time unless told otherwise.
 
-        It knows those who have a span, or are in `known`; `uncredited` are in quarantine; of `misnamed` it knows
+    It knows those who have a span, or are in `known`; `uncredited` are in quarantine; of `misnamed` it knows
     only the account.
     """
 
