@@ -24,7 +24,7 @@ from pool import register_store
 from pool.config import Settings
 from pool.live_register import LiveRegister, asking
 from pool.register_auth import RegisterAuth
-from pool.register_store import STANDING_KINDS
+from pool.register_store import STANDING_KINDS, BusyError
 from pool.register_views import LISTINGS
 from pool.report_api import AWAY, Problem
 from pool.resources import terms_of
@@ -102,6 +102,8 @@ class Desk:
                     self.engine, self.terms, actor, reason, kinds, self.now_us
                 ) as clerk:
                     yield clerk
+            except BusyError as error:
+                raise HTTPException(503, str(error), {"Retry-After": "5"}) from error
             except UnknownRecord as error:
                 raise HTTPException(404, str(error)) from error
             except PersonError as error:

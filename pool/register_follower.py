@@ -130,7 +130,7 @@ class RegisterFollower:
         for number, (kind, key, body) in enumerate(versions, 1):
             record = decode(kind, body)
             target.put(kind, key, record)
-            changes.add((kind, _miner_of(record)))
+            changes.add((kind, miner_of(record)))
             if number % PORTION == 0:
                 await asyncio.sleep(0)
         if anew:
@@ -141,5 +141,6 @@ class RegisterFollower:
             self._changed(changes)
 
 
-def _miner_of(record: msgspec.Struct) -> int:
+def miner_of(record: msgspec.Struct) -> int:
+    """The miner whose standing a record decides; 0 for any but a licence."""
     return record.miner_id if isinstance(record, Licence) else 0

@@ -33,6 +33,9 @@ STANDING_KINDS: Final = tuple(kind for kind in KINDS if kind != "sighting")
 _COLUMNS: Final = tuple(column.name for column in register_event.columns)
 _CHUNK: Final = 5000
 _PORTION: Final = 200
+LOCK_SECONDS: Final = 20
+"""So long a change waits for another one."""
+_LOCK_NOT_AVAILABLE: Final = "55P03"
 CLOCK_SECONDS: Final = 60
 """So much may the clock of who writes be ahead of PostgreSQL's."""
 LEDGER: Final = Actor("ledger", Role.SYSTEM)
@@ -42,6 +45,10 @@ LEDGER: Final = Actor("ledger", Role.SYSTEM)
 def unix_microseconds() -> int:
     """The clock of the register."""
     return time.time_ns() // 1000
+
+
+class BusyError(ValueError):
+    """Another change holds the register's lock. The message is for whoever asked."""
 
 
 class ClockError(ValueError):
@@ -174,16 +181,26 @@ async def writing(
     """A clerk for one change; what it wrote is stored when the block ends without an exception.
 
     `kinds` must hold all that the clerk's checks look at, and `person`: an actor may have been revoked since
-    it showed its token. Raises PersonError for that, and ClockError.
+    it showed its token. Raises PersonError for that, ClockError, and BusyError while another change goes on.
     """
     async with engine.begin() as connection:
-        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(REGISTER_LOCK)))
+        await _lock(connection)
         await _require_right_clock(connection, now_us())
         register = await load(connection, kinds)
         require_current(actor, register.people)
         clerk = Clerk(register, terms, actor, reason, now_us())
         yield clerk
         await append(connection, clerk.events)
+
+
+async def _lock(connection: AsyncConnection) -> None:
+    await connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"))
+    try:
+        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(REGISTER_LOCK)))
+    except sa.exc.DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            raise
+        raise BusyError("another change of the register is at work; try again") from error
 
 
 async def _require_right_clock(connection: AsyncConnection, now_us: int) -> None:

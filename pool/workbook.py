@@ -57,18 +57,8 @@ _NUMBER: Final = re.compile(r"-?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE]
 _ESCAPED: Final = re.compile(r"_x((?!D[89A-F])[0-9A-F]{4})_", re.IGNORECASE)
 _NO_DATE: Final = re.compile(r'"[^"]*"|\\.|_.|\*.|\[[^\]]*\]|General', re.IGNORECASE)
 _DATE_FORMATS: Final = frozenset((*range(14, 23), *range(27, 37), *range(50, 59)))
-_UNREADABLE: Final = (
-    zipfile.BadZipFile,
-    zlib.error,
-    expat.ExpatError,
-    KeyError,
-    EOFError,
-    OSError,
-    RuntimeError,
-    ValueError,
-    OverflowError,
-    struct.error,
-)
+_BROKEN: Final = (zipfile.BadZipFile, zlib.error, expat.ExpatError, struct.error, KeyError, EOFError)
+_UNREADABLE: Final = (*_BROKEN, OSError, RuntimeError, ValueError, OverflowError)
 """What zipfile, zlib and expat raise for a file that is broken, by accident or by design."""
 
 

@@ -83,8 +83,8 @@ async def test_all_that_a_digest_notes_is_there_and_fits(
 
 
 async def test_a_pool_in_order_says_so(browser: Browser, engine: AsyncEngine, tmp_path: Path) -> None:
-    await enter_people(engine)
     await enter_miner(engine, "miner1", NEW_BIN, workers=("rig1",))
+    await enter_people(engine)
     async with serving_register(engine, tmp_path) as site:
         await browser.open(with_password(site))
         text = await browser.text()
@@ -95,12 +95,12 @@ async def test_a_pool_in_order_says_so(browser: Browser, engine: AsyncEngine, tm
 async def test_the_browser_runs_nothing_that_a_stranger_wrote(
     browser: Browser, engine: AsyncEngine, tmp_path: Path
 ) -> None:
-    await enter_people(engine)
     miner = await enter_miner(engine, "stranger", NEW_BIN, title=HOSTILE, licence="KZ <b>1</b>")
     seen = Sighting(SightingKind.UNREGISTERED, TODAY, miner.id, HOSTILE, NOON, HOSTILE)
     await register_store.add_sightings(engine, [Seen(seen, NOON, 1)])
     async with register_store.writing(engine, Terms(RULES, "regtest"), LOCAL, HOSTILE) as clerk:
         clerk.change_miner(msgspec.structs.replace(miner, language="kk"))
+    await enter_people(engine)
     async with serving_register(engine, tmp_path) as site:
         await browser.open(with_password(site))
         text = await browser.text()

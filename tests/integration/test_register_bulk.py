@@ -276,3 +276,13 @@ async def test_every_table_goes_out_as_of_a_day(site: RegisterSite) -> None:
         lines = (await site.get(f"/export/{what}?as_of=2026-11-01")).body.decode("utf-8-sig").splitlines()
         assert len(lines) == 1 + then, what
     assert b"bcrt1" in (await site.get("/export/miners?as_of=2026-11-01")).body
+
+
+async def test_whoever_waits_too_long_is_told_to_try_again(
+    site: RegisterSite, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(register_store, "LOCK_SECONDS", 1)
+    async with another_change(engine):
+        for told in (await send(site, csv(row(1))), await site.post("/miners", new_miner())):
+            assert (told.code, told.headers["Retry-After"]) == (503, "5")
+            assert told.detail == "another change of the register is at work; try again"

@@ -209,7 +209,10 @@ async def test_a_proposal_is_taken_back_by_who_made_it_and_by_no_other_operator(
         assert (await four_eyes.post(f"/proposals/{key}/reject", REJECTED)).code == 404
 
 
-async def test_what_stops_work_does_not_wait_and_what_lets_it_go_on_does(four_eyes: RegisterSite) -> None:
+async def test_what_stops_work_does_not_wait_and_what_lets_it_go_on_does(
+    four_eyes: RegisterSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(register_store, "CLOCK_SECONDS", 100 * 86_400)  # this site's clock is set ahead
     assert (await four_eyes.post("/licences/L-miner1/acts", SUSPENSION)).code == 200
     four_eyes.clock.now_us += 10 * DAY_US
     resumed = {"reason": "act 5", "kind": "resumed", "number": "R-5", "on": "2026-12-04"}

@@ -15,8 +15,9 @@ from pool.live_register import LiveRegister
 from pool.reading import DatabaseAway
 from pool.register_metrics import RegisterMetrics
 from register.clerk import Terms
+from register.person import Actor, Role
 from tests.integration.ledger_world import NOON, RULES
-from tests.integration.register_site import LOCAL, TODAY, enter_a_troubled_pool
+from tests.integration.register_site import TODAY, enter_a_troubled_pool
 
 
 def metrics_of(engine: AsyncEngine, live: LiveRegister | None = None) -> RegisterMetrics:
@@ -66,12 +67,15 @@ async def test_the_series_count_what_there_is(engine: AsyncEngine) -> None:
     }
 
 
+ALIYA = Actor("aliya", Role.COMPLIANCE)
+
+
 async def test_they_follow_the_register(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     await enter_a_troubled_pool(engine)
     monkeypatch.setattr(register_metrics, "READ_SECONDS", 0.01)
     metrics = metrics_of(engine)
     following = asyncio.create_task(metrics.follow())
-    async with register_store.writing(engine, Terms(RULES, "regtest"), LOCAL, "sold") as clerk:
+    async with register_store.writing(engine, Terms(RULES, "regtest"), ALIYA, "sold") as clerk:
         clerk.exclude_device("miner1-rig1", TODAY)
     async with asyncio.timeout(20):
         while 'dmpool_devices{state="excluded"} 1.0' not in lines(metrics):

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool.config import Listen, Settings
 from pool.database import gateway
-from pool.register_store import writing
+from pool.register_store import read, writing
 from pool.reports import Publisher, build_report
 from pool.web import WebServer, create_app
 from register.clerk import Terms
@@ -69,7 +69,7 @@ async def serving(
     engine: AsyncEngine, world: World, directory: Path, stratum: str = "0.0.0.0:3333"
 ) -> AsyncIterator[Site]:
     """The web role of an accredited pool on a free port; its clock is the world's."""
-    if engine is world.engine:
+    if engine is world.engine and not (await read(engine, ("person",))).people:
         terms = Terms(RULES, "regtest")
         async with writing(engine, terms, TESTER, "for a test", now_us=lambda: ENTERED_US) as clerk:
             clerk.put_accreditation(Accreditation("KZ00DMP0001", FIRST))

@@ -12,7 +12,7 @@ from typing import Any
 
 import native
 from pool.gatekeeper import RegisterGatekeeper
-from pool.register_follower import _miner_of
+from pool.register_follower import miner_of
 from pool.sightings import Sightings
 from register.event import Event
 from register.gate import Admission, Gate
@@ -108,7 +108,7 @@ class Gateway:
             if event.kind in GATE_KINDS:
                 record = decode(event.kind, event.body)
                 self.register.put(event.kind, event.key, record)
-                changes.add((event.kind, _miner_of(record)))
+                changes.add((event.kind, miner_of(record)))
         self._polled = len(log)
         if changes:
             self.gatekeeper.changed(changes)
