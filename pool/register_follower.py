@@ -15,14 +15,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
-import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import distinct_on
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import register_store
-from pool.database import UNAVAILABLE, reason_of, register_event
+from pool.database import UNAVAILABLE, reason_of
 from pool.register_replica import RegisterReplica, ReplicaError, Version
-from pool.register_store import Head
+from pool.register_store import PORTION, Head
 from register.licence import Licence
 from register.records import decode
 from register.register import Register
@@ -32,8 +30,6 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 QUERY_SECONDS = 30.0
 """A query that takes longer is given up: the host of PostgreSQL may have vanished without a word."""
-PORTION = 200
-"""Records put into the register before the loop may turn."""
 
 Changes = Iterable[tuple[str, int]]
 """Kind of each record that changed, and the miner of a licence, else 0."""
@@ -94,7 +90,10 @@ class RegisterFollower:
                     return False
                 lost = await register_store.hash_at(connection, since[0]) != since[1]
                 anew = lost or since[0] == 0
-                versions = await self._versions(connection, 0 if anew else since[0], head)
+                after = 0 if anew else since[0]
+                versions: list[Version] = []
+                async for portion in register_store.newest_versions(connection, self._kinds, after, head.seq):
+                    versions += portion
         if lost:
             log.warning("register: the log does not hold event %d as known; read anew", since[0])
         if head[:2] != known:
@@ -104,24 +103,6 @@ class RegisterFollower:
             await asyncio.to_thread(self._replica.store, head, versions, since=since[0], anew=anew)
             self._copied = head[:2]
         return head[:2] != known
-
-    async def _versions(self, connection: AsyncConnection, after: int, head: Head) -> list[Version]:
-        """The newest version of each record that changed behind event `after`, up to the head."""
-        newest = (
-            sa.select(register_event.c.kind, register_event.c.key, register_event.c.body)
-            .ext(distinct_on(register_event.c.kind, register_event.c.key))
-            .where(
-                register_event.c.seq > after,
-                register_event.c.seq <= head.seq,
-                register_event.c.kind.in_(self._kinds),
-            )
-            .order_by(register_event.c.kind, register_event.c.key, register_event.c.seq.desc())
-        )
-        versions: list[Version] = []
-        async for portion in (await connection.stream(newest)).partitions(PORTION):
-            versions += [(row.kind, row.key, row.body) for row in portion]
-            await asyncio.sleep(0)
-        return versions
 
     async def _take(self, versions: list[Version], head: Head, *, anew: bool) -> None:
         # A whole new register is built aside and taken at once: nobody may meet it half empty.

@@ -21,6 +21,7 @@ from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from pool.database import REGISTER_LOCK, miner, register_event, sighting
+from pool.register_replica import Version
 from register.clerk import Clerk, Terms
 from register.event import FIRST, Event, verify
 from register.person import Actor, Role, require_current
@@ -32,7 +33,8 @@ STANDING_KINDS: Final = tuple(kind for kind in KINDS if kind != "sighting")
 """Sightings only grow in number; who wants them asks for days of them."""
 _COLUMNS: Final = tuple(column.name for column in register_event.columns)
 _CHUNK: Final = 5000
-_PORTION: Final = 200
+PORTION: Final = 200
+"""Records taken in before the loop may turn."""
 LOCK_SECONDS: Final = 20
 """So long a change waits for another one."""
 _LOCK_NOT_AVAILABLE: Final = "55P03"
@@ -76,18 +78,32 @@ async def load(
     register = Register()
     newest = await head(connection, before_us)
     register.seq, register.sha256, register.at_us = newest
+    async for portion in newest_versions(connection, kinds, 0, newest.seq):
+        for kind, key, body in portion:
+            register.put(kind, key, decode(kind, body))
+    return register
+
+
+async def newest_versions(
+    connection: AsyncConnection, kinds: Sequence[str], after: int, upto: int
+) -> AsyncIterator[list[Version]]:
+    """The newest version of each record that an event behind `after`, up to `upto`, wrote.
+
+    In portions: a hundred thousand at once would hold up all others of this loop for a second.
+    """
     versions = (
         sa.select(register_event.c.kind, register_event.c.key, register_event.c.body)
         .ext(distinct_on(register_event.c.kind, register_event.c.key))
-        .where(register_event.c.kind.in_(kinds), register_event.c.seq <= newest.seq)
+        .where(
+            register_event.c.seq > after,
+            register_event.c.seq <= upto,
+            register_event.c.kind.in_(kinds),
+        )
         .order_by(register_event.c.kind, register_event.c.key, register_event.c.seq.desc())
     )
-    # In portions: a hundred thousand at once would hold up all others of this loop for a second.
-    async for portion in (await connection.stream(versions)).partitions(_PORTION):
-        for kind, key, body in portion:
-            register.put(kind, key, decode(kind, body))
+    async for portion in (await connection.stream(versions)).partitions(PORTION):
+        yield [(row.kind, row.key, row.body) for row in portion]
         await asyncio.sleep(0)
-    return register
 
 
 async def read(
