@@ -22,8 +22,7 @@ from fastapi.responses import HTMLResponse
 from pool import register_store, wording
 from pool.compliance_wording import LABELS, TONES, days_left, words_of
 from pool.config import Settings
-from pool.live_register import asking
-from pool.reading import DatabaseAway
+from pool.reading import DatabaseAway, asking
 from pool.register_desk import Desk
 from pool.register_figures import Figures, figures
 from pool.register_views import LicenceView, account_of, licence_view

@@ -11,7 +11,6 @@ change; it is loaded when it is asked for, for one at a time, and the last one a
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -19,13 +18,10 @@ from contextlib import asynccontextmanager
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import register_store
-from pool.database import UNAVAILABLE, refused
-from pool.reading import AWAY, READ_SECONDS, REFUSED, DatabaseAway, reading
+from pool.reading import READ_SECONDS, DatabaseAway, asking, reading
 from pool.register_follower import RegisterFollower
 from pool.register_store import STANDING_KINDS
 from register.register import Register
-
-log = logging.getLogger(__name__)
 
 LOAD_SECONDS = 60.0
 """For reading the whole of it."""
@@ -85,14 +81,3 @@ class LiveRegister:
                     found = await register_store.load(connection, wanted, before_us)
                 self._past = (wanted, before_us, found)
             return self._past[2]
-
-
-@asynccontextmanager
-async def asking(seconds: float = READ_SECONDS) -> AsyncIterator[None]:
-    """What is asked of PostgreSQL inside ends in time; raises DatabaseAway."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except UNAVAILABLE as error:
-        log.debug("register: cannot be read: %s: %s", type(error).__name__, error)
-        raise DatabaseAway(REFUSED if refused(error) else AWAY) from error

@@ -28,13 +28,20 @@ class DatabaseAway(Exception):
 
 
 @asynccontextmanager
-async def reading(engine: AsyncEngine, seconds: float = READ_SECONDS) -> AsyncIterator[AsyncConnection]:
-    """A connection in a read-only transaction that sees one moment; raises DatabaseAway."""
+async def asking(seconds: float = READ_SECONDS) -> AsyncIterator[None]:
+    """What is asked of PostgreSQL inside ends in time; raises DatabaseAway."""
     try:
-        async with asyncio.timeout(seconds), engine.connect() as connection:
-            await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            async with connection.begin():
-                yield connection
+        async with asyncio.timeout(seconds):
+            yield
     except UNAVAILABLE as error:
         log.debug("web: cannot read the database: %s: %s", type(error).__name__, error)
         raise DatabaseAway(REFUSED if refused(error) else AWAY) from error
+
+
+@asynccontextmanager
+async def reading(engine: AsyncEngine, seconds: float = READ_SECONDS) -> AsyncIterator[AsyncConnection]:
+    """A connection in a read-only transaction that sees one moment; raises DatabaseAway."""
+    async with asking(seconds), engine.connect() as connection:
+        await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        async with connection.begin():
+            yield connection

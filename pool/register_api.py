@@ -18,7 +18,7 @@ from fastapi import APIRouter, Depends, Header, HTTPException, Query, Response
 from fastapi.security import HTTPBearer
 
 from pool import register_store
-from pool.live_register import asking
+from pool.reading import asking
 from pool.register_bulk import bulk_router
 from pool.register_changes import change_router
 from pool.register_desk import READ, UNKNOWN, Answers, AsOf, Desk, answer, related, told_as

@@ -21,8 +21,7 @@ import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
 from pool import register_store, spreadsheet
-from pool.live_register import asking
-from pool.reading import READ_SECONDS
+from pool.reading import READ_SECONDS, asking
 from pool.register_bodies import body_chunks
 from pool.register_desk import READ, WITHOUT_DEVICES, WRITE, AsOf, Desk, answer, may_write, related, told_as
 from pool.register_store import STANDING_KINDS

@@ -22,7 +22,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import register_store
 from pool.config import Settings
-from pool.live_register import LiveRegister, asking
+from pool.live_register import LiveRegister
+from pool.reading import asking
 from pool.register_auth import RegisterAuth
 from pool.register_store import STANDING_KINDS, BusyError
 from pool.register_views import LISTINGS

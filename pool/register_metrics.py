@@ -16,8 +16,8 @@ from prometheus_client.registry import Collector
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import register_store
-from pool.live_register import LiveRegister, asking
-from pool.reading import DatabaseAway
+from pool.live_register import LiveRegister
+from pool.reading import DatabaseAway, asking
 from pool.register_figures import Figures, figures
 from register.digest import Digest, digest
 from register.register import Register
