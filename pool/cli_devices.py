@@ -13,6 +13,7 @@ from pool.cli_actor import ReasonOption, TokenOption, change, mistakes
 from pool.cli_options import ConfigOption
 from pool.cli_tables import OutArgument, give, offer_import
 from pool.cli_view import AsOfOption, Day, OnOption, SearchOption, View, found, look, show, show_facts, told
+from pool.register_views import device_state
 from register.clerk import Clerk
 from register.device import Device
 from register.tables import read_hashrate, write_hashrate
@@ -241,9 +242,8 @@ def export(
 
 def state_of(device: Device, day: dt.date) -> State:
     """Whether a hardware unit is in the state register on a day."""
-    if day < device.included_on:
-        return "to_come"
-    return "registered" if device.excluded_on is None or day < device.excluded_on else "excluded"
+    state = device_state(device, day)
+    return "to_come" if state == "not_yet" else state
 
 
 def _shown(state: State) -> str:

@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 
 from register.device import Device
-from register.licence import COVERING, FOREVER_US, Licence, Phase, Status
+from register.licence import COVERING, FOREVER_US, Licence, Phase, Status, counting
 from register.miner import Language, Miner
 from register.register import Register
 from register.rules import Rules
@@ -168,17 +168,14 @@ class Gate:
     def _licence_at(self, miner: Miner, at_us: int) -> tuple[Licence, Phase] | Refusal:
         phases = self._phases.get(miner.id)
         if phases is None:
-            held = sorted(self._register.licences_of(miner.id), key=lambda one: (one.valid_from, one.number))
-            phases = [(licence, phase) for licence in held for phase in licence.phases(self._rules)]
+            known = sorted(self._register.licences_of(miner.id), key=lambda one: (one.valid_from, one.number))
+            phases = [(licence, phase) for licence in known for phase in licence.phases(self._rules)]
             self._phases[miner.id] = phases
         standing = [pair for pair in phases if pair[1].start_us <= at_us < pair[1].end_us]
-        for licence, phase in standing:
-            if phase.status in COVERING:
-                return licence, phase
-        if not standing:
+        held = counting(standing, lambda pair: pair[1].status)
+        if held is None:
             return _refusal(RefusalKind.NO_LICENCE, miner)
-        begun = [pair for pair in standing if pair[1].status is not Status.NOT_YET]
-        return _licence_refusal(miner, *(begun[-1] if begun else standing[0]))
+        return held if held[1].status in COVERING else _licence_refusal(miner, *held)
 
 
 _KINDS: Final = {

@@ -12,15 +12,17 @@ entered (O-10), unless the dated rule `licence.auto_resume` says otherwise.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from itertools import pairwise
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import msgspec
 
 from register.fields import day_of, text_of
 from register.rules import Rules
 
+_Stands = TypeVar("_Stands")
 ActKind = Literal["suspended", "resumed", "ended", "revoked"]
 FINAL: Final = ("ended", "revoked")
 """Acts after which nothing follows."""
@@ -210,6 +212,16 @@ def _lapsed(suspension: Act, on: dt.date, rules: Rules) -> bool:
     """Whether a suspension is over on a day without a resumption act (O-10)."""
     until = suspension.until
     return until is not None and until < on and rules.on("licence", until).truth("auto_resume")
+
+
+def counting(standing: Sequence[_Stands], status_of: Callable[[_Stands], Status]) -> _Stands | None:
+    """Of a miner's licences at an instant, in the order of their first days, the one that counts.
+
+    One that covers work, or else the last that began, or else the next to begin.
+    """
+    covering = [one for one in standing if status_of(one) in COVERING]
+    begun = [one for one in standing if status_of(one) is not Status.NOT_YET]
+    return next(iter(covering[:1] or begun[-1:] or standing[:1]), None)
 
 
 def _check_suspension(where: str, act: Act, rules: Rules) -> None:

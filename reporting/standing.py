@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from register.event import Event
-from register.licence import COVERING, FOREVER_US, Licence, Status
+from register.licence import FOREVER_US, Licence, Status, counting
 from register.miner import Miner
 from register.payout_address import PayoutAddress
 from register.records import decode
@@ -89,7 +89,8 @@ def stretches(versions: Iterable[Version], start_us: int, end_us: int, rules: Ru
     for at_us in turns:
         if at_us == end_us:
             break
-        best = _best([part for part in parts if part.start_us <= at_us < part.end_us])
+        standing = [part for part in parts if part.start_us <= at_us < part.end_us]
+        best = counting(standing, lambda part: part.status)
         number, status = (best.licence.number, best.status.value) if best else (None, NO_LICENCE)
         if told and told[-1][:2] == (number, status):
             continue
@@ -113,9 +114,3 @@ def _parts(versions: Iterable[Version], start_us: int, end_us: int, rules: Rules
     ]
     real = [part for part in parts if part.start_us < part.end_us]
     return sorted(real, key=lambda part: (part.licence.valid_from, part.licence.number))
-
-
-def _best(standing: Sequence[_Part]) -> _Part | None:
-    covering = [part for part in standing if part.status in COVERING]
-    begun = [part for part in standing if part.status is not Status.NOT_YET]
-    return next(iter(covering[:1] or begun[-1:] or standing[:1]), None)
