@@ -31,6 +31,8 @@ REGISTER_LOCK = 0x646D706F_00000003
 """Held while the register is written, so that its ids become visible in order."""
 GATEWAY_LOCK = 0x646D706F_00000004
 """Held while a gateway is given its number."""
+SETTLEMENT_LOCK = 0x646D706F_00000005
+"""Held by whoever acts as the settler, on the connection that it writes on."""
 
 
 _KEEPALIVES = {"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
@@ -81,8 +83,8 @@ metadata = sa.MetaData(
 )
 
 
-def _id(kind: type[sa.types.TypeEngine[int]] = sa.BigInteger) -> sa.Column[int]:
-    return sa.Column("id", kind, sa.Identity(always=True), primary_key=True)
+def _id() -> sa.Column[int]:
+    return sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True)
 
 
 def _written(name: str) -> sa.Column[Any]:
@@ -163,52 +165,103 @@ batch = sa.Table(
     "batch",
     metadata,
     _id(),
+    sa.Column(
+        "received_on", sa.Date, primary_key=True, server_default=sa.text("timezone('UTC', now())::date")
+    ),
     _required("gateway_number", sa.SmallInteger, sa.ForeignKey("gateway.number")),
     _required("first_seq", sa.BigInteger),
     _required("last_seq", sa.BigInteger),
     _required("records", sa.Integer),
     _required("payload", sa.LargeBinary),
     _written("received_at"),
-    sa.Column("position", sa.BigInteger, unique=True),
-    sa.UniqueConstraint("gateway_number", "first_seq"),
+    # The place in the one order of all work, and when the ledger gave it (its clock, never backwards).
+    sa.Column("position", sa.BigInteger),
+    sa.Column("taken_us", sa.BigInteger),
+    # Of the shares in it, by the gateway's clock; null where there are none, or where nobody looked.
+    sa.Column("first_us", sa.BigInteger),
+    sa.Column("last_us", sa.BigInteger),
+    sa.UniqueConstraint("gateway_number", "first_seq", "received_on"),
+    sa.UniqueConstraint("position", "received_on"),
     sa.CheckConstraint("first_seq BETWEEN 1 AND last_seq", name="seq"),
+    sa.CheckConstraint("(position IS NULL) = (taken_us IS NULL)", name="taken"),
+    postgresql_partition_by="RANGE (received_on)",
 )
 sa.Index("batch_unordered_idx", batch.c.id, postgresql_where=batch.c.position.is_(None))
+sa.Index("batch_taken_us_idx", batch.c.taken_us)
 
-# The ledger
+# The ledger. `taken_on` is the UTC day of the batch's `taken_us`: partitions are cut by it.
 
+ledger_head = sa.Table(
+    "ledger_head",
+    metadata,
+    sa.Column("id", sa.SmallInteger, primary_key=True, autoincrement=False),
+    _required("batch_position", sa.BigInteger),
+    _required("slice_position", sa.BigInteger),
+    _required("total", Work),
+    _required("taken_us", sa.BigInteger),
+    sa.CheckConstraint("id = 1", name="one"),
+)
 slice_ = sa.Table(
     "slice",
     metadata,
     sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("taken_on", sa.Date, primary_key=True),
     _required("batch_position", sa.BigInteger),
     _required("miner_id", sa.Integer, sa.ForeignKey("miner.id")),
-    _required("worker", sa.Text),
     _required("day", sa.Date),
     _required("work", Work),
     _required("shares", sa.Integer),
     _required("first_us", sa.BigInteger),
     _required("last_us", sa.BigInteger),
+    # All work up to here with this slice, and this miner's: the work of any stretch is a difference.
+    _required("total", Work),
+    _required("miner_total", Work),
     sa.CheckConstraint("position >= 1", name="position"),
     sa.CheckConstraint("work >= 1", name="work"),
     sa.CheckConstraint("shares >= 1", name="shares"),
-    sa.Index("slice_day_miner_id_idx", "day", "miner_id"),
-    # Slices come nearly in the order of time, so this index is tiny.
-    sa.Index("slice_first_us_last_us_idx", "first_us", "last_us", postgresql_using="brin"),
+    sa.CheckConstraint("work <= miner_total AND miner_total <= total", name="total"),
+    sa.Index("slice_miner_id_position_idx", "miner_id", "position"),
+    sa.Index("slice_total_idx", "total"),
+    postgresql_partition_by="RANGE (taken_on)",
+)
+miner_work = sa.Table(
+    "miner_work",
+    metadata,
+    sa.Column("miner_id", sa.Integer, sa.ForeignKey("miner.id"), primary_key=True, autoincrement=False),
+    _required("total", Work),
+)
+miner_day = sa.Table(
+    "miner_day",
+    metadata,
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("miner_id", sa.Integer, sa.ForeignKey("miner.id"), primary_key=True, autoincrement=False),
+    _required("shares", sa.BigInteger),
+    _required("work", Work),
+    _required("first_us", sa.BigInteger),
+    _required("last_us", sa.BigInteger),
 )
 reject = sa.Table(
     "reject",
     metadata,
     sa.Column("batch_position", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("miner_id", sa.Integer, sa.ForeignKey("miner.id"), primary_key=True),
+    sa.Column("miner_id", sa.Integer, sa.ForeignKey("miner.id"), primary_key=True, autoincrement=False),
     sa.Column("worker", sa.Text, primary_key=True),
     sa.Column("day", sa.Date, primary_key=True),
     sa.Column("reason", sa.Text, primary_key=True),
+    sa.Column("taken_on", sa.Date, primary_key=True),
     _required("count", sa.Integer),
     sa.CheckConstraint("count >= 1", name="count"),
-    sa.Index("reject_day_miner_id_idx", "day", "miner_id"),
+    postgresql_partition_by="RANGE (taken_on)",
 )
-STATES = "state IN ('found', 'confirmed', 'mature', 'orphaned')"
+reject_day = sa.Table(
+    "reject_day",
+    metadata,
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("miner_id", sa.Integer, sa.ForeignKey("miner.id"), primary_key=True, autoincrement=False),
+    sa.Column("reason", sa.Text, primary_key=True),
+    _required("count", sa.BigInteger),
+)
+STATES = "state IN ('found', 'submitted', 'confirmed', 'mature', 'orphaned')"
 block = sa.Table(
     "block",
     metadata,
@@ -231,12 +284,16 @@ block = sa.Table(
     _required("commission_bps", sa.Integer),
     _required("commission_sat", sa.BigInteger),
     _required("state", sa.Text),
+    sa.Column("scheme", sa.Text, nullable=False, server_default="pplns"),
+    sa.Column("transaction_fees", sa.Text, nullable=False, server_default="shared"),
     sa.CheckConstraint("hash ~ '^[0-9a-f]{64}$'", name="hash"),
     sa.CheckConstraint("octet_length(network_target) = 32", name="network_target"),
     sa.CheckConstraint("fees_sat BETWEEN 0 AND reward_sat", name="fees"),
     sa.CheckConstraint("commission_sat BETWEEN 0 AND reward_sat", name="commission"),
     sa.CheckConstraint("num_nulls(window_first, window_first_work, window_last) IN (0, 3)", name="window"),
     sa.CheckConstraint(STATES, name="state"),
+    sa.CheckConstraint("scheme IN ('pplns', 'solo', 'fpps')", name="scheme"),
+    sa.CheckConstraint("transaction_fees IN ('shared', 'pool')", name="transaction_fees"),
     sa.Index("block_day_idx", "day"),
     sa.Index("block_state_height_idx", "state", "height"),
 )
@@ -258,8 +315,11 @@ split = sa.Table(
     sa.Column("miner_id", sa.Integer, sa.ForeignKey("miner.id"), primary_key=True),
     _required("work", Work),
     _required("amount_sat", sa.BigInteger),
+    # What of the block's commission falls on this miner (O-32): parts of the whole, as the amounts are.
+    _required("commission_sat", sa.BigInteger),
     sa.CheckConstraint("work >= 1", name="work"),
     sa.CheckConstraint("amount_sat >= 0", name="amount"),
+    sa.CheckConstraint("commission_sat >= 0", name="commission"),
     sa.Index("split_miner_id_idx", "miner_id"),
 )
 
@@ -276,9 +336,13 @@ journal_entry = sa.Table(
     sa.Column("round", sa.Integer),
     _required("memo", sa.Text),
     _required("actor", sa.Text),
-    # `round` counts the returns of a block to the chain: nothing is booked twice without a reversal between.
+    sa.Column("payout_id", sa.BigInteger, sa.ForeignKey("payout.id")),
+    # `round` counts the returns to the chain, of a block or of the block that confirms a payout: nothing is
+    # booked twice without a reversal between.
     sa.UniqueConstraint("block_hash", "kind", "round"),
-    sa.CheckConstraint("(block_hash IS NULL) = (round IS NULL)", name="round"),
+    sa.UniqueConstraint("payout_id", "kind", "round"),
+    sa.CheckConstraint("(round IS NULL) = (num_nonnulls(block_hash, payout_id) = 0)", name="round"),
+    sa.CheckConstraint("num_nonnulls(block_hash, payout_id) <= 1", name="one_source"),
     sa.Index("journal_entry_day_idx", "day"),
 )
 journal_posting = sa.Table(
@@ -291,6 +355,141 @@ journal_posting = sa.Table(
     sa.UniqueConstraint("entry_id", "account"),
     sa.CheckConstraint("amount <> 0", name="amount"),
     sa.Index("journal_posting_account_idx", "account"),
+)
+
+# A row for each day on which an account moved, kept by trigger; amounts as booked.
+account_day = sa.Table(
+    "account_day",
+    metadata,
+    sa.Column("account", sa.Text, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    _required("opening", sa.BigInteger),
+    _required("debit", sa.BigInteger),
+    _required("credit", sa.BigInteger),
+    _required("closing", sa.BigInteger),
+    sa.CheckConstraint("opening + debit - credit = closing", name="closing"),
+    sa.CheckConstraint("debit >= 0 AND credit >= 0", name="sides"),
+    sa.Index("account_day_day_idx", "day"),
+)
+
+# Settlement
+
+# The fencing token: whoever acts as the settler raises it, and writes only while it is still theirs.
+settler = sa.Table(
+    "settler",
+    metadata,
+    sa.Column("id", sa.SmallInteger, primary_key=True, autoincrement=False),
+    _required("token", sa.BigInteger),
+    sa.CheckConstraint("id = 1", name="one"),
+)
+payout_run = sa.Table(
+    "payout_run",
+    metadata,
+    _id(),
+    _required("at_us", sa.BigInteger),
+    _required("day", sa.Date),
+    # Which date of the schedule this run is for, so that there is one for each; null when run by hand.
+    sa.Column("schedule", sa.Text, unique=True),
+    _required("actor", sa.Text),
+    _required("reason", sa.Text),
+)
+# One transaction to be, whichever version of it confirms.
+payout = sa.Table(
+    "payout",
+    metadata,
+    _id(),
+    _required("run_id", sa.BigInteger, sa.ForeignKey("payout_run.id")),
+    _required("number", sa.Integer),
+    _required("state", sa.Text),
+    _required("created_us", sa.BigInteger),
+    _required("amount_sat", sa.BigInteger),
+    sa.UniqueConstraint("run_id", "number"),
+    sa.CheckConstraint(
+        "state IN ('reserved', 'signed', 'sent', 'confirmed', 'final', 'abandoned')", name="state"
+    ),
+    sa.CheckConstraint("amount_sat >= 1", name="amount"),
+    sa.Index("payout_state_idx", "state"),
+)
+# The outputs, and what the form asks of each (O-32).
+payment = sa.Table(
+    "payment",
+    metadata,
+    sa.Column("payout_id", sa.BigInteger, sa.ForeignKey("payout.id"), primary_key=True, autoincrement=False),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    _required("miner_id", sa.Integer, sa.ForeignKey("miner.id")),
+    _required("purpose", sa.Text),
+    _required("address", sa.Text),
+    _required("script", sa.LargeBinary),
+    _required("amount_sat", sa.BigInteger),
+    _required("commission_sat", sa.BigInteger),
+    # By which part of the miner's payouts its exchange was paid; null when the rule was not to split.
+    sa.Column("sale_share_bps", sa.Integer),
+    _required("exchange", sa.Text),
+    _required("licence", sa.Text),
+    _required("licence_status", sa.Text),
+    sa.CheckConstraint("purpose IN ('wallet', 'exchange_deposit')", name="purpose"),
+    sa.CheckConstraint("amount_sat >= 1", name="amount"),
+    sa.CheckConstraint("commission_sat >= 0", name="commission"),
+    sa.CheckConstraint("sale_share_bps BETWEEN 0 AND 10000", name="sale_share"),
+    sa.Index("payment_miner_id_idx", "miner_id"),
+)
+# All versions of a payout spend the same first coin, so that one of them at most can confirm.
+payout_version = sa.Table(
+    "payout_version",
+    metadata,
+    sa.Column("payout_id", sa.BigInteger, sa.ForeignKey("payout.id"), primary_key=True, autoincrement=False),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    _required("purpose", sa.Text),
+    _required("created_us", sa.BigInteger),
+    _required("psbt", sa.Text),
+    _required("inputs", sa.ARRAY(sa.Text)),
+    _required("fee_sat", sa.BigInteger),
+    _required("fee_rate_sat_kvb", sa.BigInteger),
+    # When somebody outside was given the PSBT, who may have signed it since.
+    sa.Column("exported_us", sa.BigInteger),
+    sa.Column("signed_us", sa.BigInteger),
+    sa.Column("txid", sa.Text, unique=True),
+    sa.Column("raw", sa.LargeBinary),
+    sa.Column("sent_us", sa.BigInteger),
+    sa.CheckConstraint("purpose IN ('pay', 'cancel')", name="purpose"),
+    sa.CheckConstraint("fee_sat >= 0", name="fee"),
+    sa.CheckConstraint("num_nulls(signed_us, txid, raw) IN (0, 3)", name="signed"),
+    sa.CheckConstraint("sent_us IS NULL OR txid IS NOT NULL", name="sent"),
+)
+payout_event = sa.Table(
+    "payout_event",
+    metadata,
+    _id(),
+    _required("payout_id", sa.BigInteger, sa.ForeignKey("payout.id")),
+    _required("at_us", sa.BigInteger),
+    _required("state", sa.Text),
+    sa.Column("version", sa.Integer),
+    # The block that confirms it, where it is confirmed; its own time, by which the distribution is dated.
+    sa.Column("block_hash", sa.Text),
+    sa.Column("block_height", sa.Integer),
+    sa.Column("block_time_us", sa.BigInteger),
+    _required("actor", sa.Text),
+    _required("note", sa.Text),
+    sa.CheckConstraint("num_nulls(block_hash, block_height, block_time_us) IN (0, 3)", name="block"),
+    sa.Index("payout_event_payout_id_idx", "payout_id"),
+)
+
+# The archive
+
+archive_hour = sa.Table(
+    "archive_hour",
+    metadata,
+    sa.Column("hour_us", sa.BigInteger, primary_key=True, autoincrement=False),
+    _required("first_batch", sa.BigInteger),
+    _required("last_batch", sa.BigInteger),
+    _required("first_slice", sa.BigInteger),
+    _required("total_before", Work),
+    _required("rows", sa.BigInteger),
+    _required("bytes", sa.BigInteger),
+    _required("sha256", sa.Text),
+    _required("manifest", sa.Text),
+    sa.Column("manifest_sha256", sa.Text, nullable=False, unique=True),
+    _required("closed_us", sa.BigInteger),
 )
 
 # What was told

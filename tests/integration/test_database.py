@@ -26,14 +26,17 @@ CATALOG = {
     "columns": """
         SELECT table_name, column_name, data_type, is_nullable, column_default, numeric_precision,
                is_identity, identity_generation
-        FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'alembic_version'""",
+        FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'alembic_version'
+          AND NOT (SELECT relispartition FROM pg_class WHERE oid = table_name::regclass)""",
     "constraints": """
         SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
         WHERE connamespace = 'public'::regnamespace AND conrelid <> 0 AND contype IN ('p', 'u', 'f', 'c')
-          AND conrelid::regclass::text <> 'alembic_version'""",
+          AND conrelid::regclass::text <> 'alembic_version'
+          AND NOT (SELECT relispartition FROM pg_class WHERE oid = conrelid)""",
     "indexes": """
         SELECT tablename, indexdef FROM pg_indexes
-        WHERE schemaname = 'public' AND tablename <> 'alembic_version'""",
+        WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+          AND NOT (SELECT relispartition FROM pg_class WHERE oid = tablename::regclass)""",
 }
 APPEND_ONLY = {
     "journal_entry": "memo",
@@ -67,7 +70,14 @@ async def test_migrations_build_exactly_the_tables_in_code(
         differences = await connection.run_sync(
             lambda one: compare_metadata(MigrationContext.configure(one), metadata)
         )
-    assert differences == []
+    # Alembic takes partitions for tables of their own.
+    assert [one for one in differences if not _of_partition(one)] == []
+
+
+def _of_partition(difference: tuple[object, ...]) -> bool:
+    what, subject = difference[0], difference[1]
+    table = subject if isinstance(subject, sa.Table) else getattr(subject, "table", None)
+    return what in ("remove_table", "remove_index") and table is not None and "_default" in table.name
 
 
 async def test_processes_that_start_at_once_migrate_once(empty_database_url: str) -> None:
@@ -77,7 +87,7 @@ async def test_processes_that_start_at_once_migrate_once(empty_database_url: str
         versions = list(await connection.scalars(sa.text("SELECT version_num FROM alembic_version")))
     for one in engines:
         await one.dispose()
-    assert versions == ["0003"]
+    assert versions == ["0004"]
 
 
 async def test_downgrade_leaves_nothing(engine: AsyncEngine) -> None:
