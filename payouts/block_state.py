@@ -1,9 +1,9 @@
 """The life of a found block, as a table and one pure step.
 
-A block is `found` when its share is in the ledger; `confirmed` when the node has it in the main chain, and
-its reward is then booked as immature; `mature` at 100 confirmations, when the reward becomes payable;
-`orphaned` when the chain has gone another way. An orphan may come back, and then begins again at
-`confirmed`, so that every booking it needs is made once more.
+A block is `found` when its share is in the ledger; `submitted` when its gateway has told that a node took it;
+`confirmed` when the node has it in the main chain, and its reward is then booked as immature; `mature` at 100
+confirmations, when the reward becomes payable; `orphaned` when the chain has gone another way. An orphan may
+come back, and then begins again at `confirmed`, so that every booking it needs is made once more.
 
 `transition` moves one step; ask again until it answers None.
 """
@@ -21,13 +21,15 @@ class State(StrEnum):
     """Where a block stands."""
 
     FOUND = "found"
+    SUBMITTED = "submitted"
     CONFIRMED = "confirmed"
     MATURE = "mature"
     ORPHANED = "orphaned"
 
 
 NEXT: Final[Mapping[State, frozenset[State]]] = {
-    State.FOUND: frozenset({State.CONFIRMED, State.ORPHANED}),
+    State.FOUND: frozenset({State.SUBMITTED, State.CONFIRMED, State.ORPHANED}),
+    State.SUBMITTED: frozenset({State.CONFIRMED, State.ORPHANED}),
     State.CONFIRMED: frozenset({State.MATURE, State.ORPHANED}),
     State.MATURE: frozenset({State.ORPHANED}),
     State.ORPHANED: frozenset({State.CONFIRMED}),
@@ -49,7 +51,7 @@ def transition(
             f"block at {height} has {confirmations} confirmations; they are -1, None or at least 1"
         )
     if confirmations is not None and confirmations >= 1:
-        if state in (State.FOUND, State.ORPHANED):
+        if state in (State.FOUND, State.SUBMITTED, State.ORPHANED):
             return State.CONFIRMED
         return State.MATURE if state is State.CONFIRMED and confirmations >= maturity else None
     left_behind = tip_height >= (height if confirmations == -1 else height + maturity)

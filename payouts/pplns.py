@@ -4,11 +4,12 @@ The window of a block is the last `size` units of work in ledger order, ending w
 share; the oldest slice is cut so that the window is exactly `size`. It reaches over earlier blocks. While
 the pool has not yet seen `size` of work, the window is all there is.
 
-The pool's commission is taken first, floor(reward * bps / 10000). What is left goes to the miners in
-proportion to their work in the window by largest remainder: each gets the floor of its exact part, and the
-satoshis still left go one each to the largest remainders, at equal remainders to the lower miner id.
-So a split sums to its reward exactly (invariant 2), and whoever has the slices recomputes it bit for
-bit (invariant 4). Nothing here knows a database or a clock.
+The pool's commission is taken first, floor(shared * bps / 10000); where its terms say that it keeps the
+transaction fees, these are commission too and not shared. What is left goes to the miners in proportion to
+their work in the window by largest remainder: each gets the floor of its exact part, and the satoshis still
+left go one each to the largest remainders, at equal remainders to the lower miner id. What of the commission
+falls on each miner is told by the same rule (O-32). So a split sums to its reward exactly (invariant 2), and
+whoever has the slices recomputes it bit for bit (invariant 4). Nothing here knows a database or a clock.
 """
 
 from __future__ import annotations
@@ -59,14 +60,25 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A reward divided: satoshis of the pool and of each miner of the window (a tiny part may be 0)."""
+    """A reward divided: satoshis of the pool and of each miner of the window (a tiny part may be 0).
+
+    `commissions` is what of the commission falls on each of the same miners; on nobody where there is none.
+    """
 
     commission: int
     amounts: Mapping[int, int]
+    commissions: Mapping[int, int]
 
     def __post_init__(self) -> None:
-        if self.commission < 0 or any(amount < 0 for amount in self.amounts.values()):
+        parts = (self.commission, *self.amounts.values(), *self.commissions.values())
+        if any(amount < 0 for amount in parts):
             raise ValueError(f"split with commission {self.commission}: no part may be negative")
+        if self.amounts.keys() != self.commissions.keys():
+            raise ValueError("a split tells amount and part of the commission of the same miners")
+        if self.amounts and sum(self.commissions.values()) != self.commission:
+            raise ValueError(
+                f"split with commission {self.commission}: its parts are {sum(self.commissions.values())}"
+            )
 
     @property
     def reward(self) -> int:
@@ -101,23 +113,37 @@ def window(newest_first: Iterable[Entry], size: int) -> Window:
     return Window(first_order, first_taken, last_order, size - missing, by_miner)
 
 
-def split(reward: int, commission_bps: int, by_miner: Mapping[int, int]) -> Split:
-    """Divides `reward` satoshis by work; raises ValueError for a reward or bps out of range, or no work."""
-    if reward < 0:
-        raise ValueError(f"reward is {reward} satoshis; it cannot be negative")
+def split(reward: int, commission_bps: int, by_miner: Mapping[int, int], kept: int = 0) -> Split:
+    """Divides `reward` satoshis by work; `kept` of it are transaction fees that the pool does not share.
+
+    Raises ValueError for an amount or bps out of range, or when nobody has work.
+    """
+    if not 0 <= kept <= reward:
+        raise ValueError(
+            f"reward is {reward} satoshis, of which {kept} are kept; both are 0 or more, kept less"
+        )
     if not 0 <= commission_bps <= BPS:
         raise ValueError(f"commission is {commission_bps} basis points; it is 0 to {BPS}")
+    commission = kept + (reward - kept) * commission_bps // BPS
+    return Split(commission, divide(reward - commission, by_miner), divide(commission, by_miner))
+
+
+def divide(amount: int, by_miner: Mapping[int, int]) -> dict[int, int]:
+    """`amount` satoshis by work, by largest remainder, ties to the lower miner id; sums to `amount`."""
     if not by_miner or min(by_miner.values()) < 1:
         raise ValueError("a split needs at least one miner, and every miner in it work of at least 1")
-    commission = reward * commission_bps // BPS
-    shared = reward - commission
     total = sum(by_miner.values())
     amounts: dict[int, int] = {}
     remainders: list[tuple[int, int]] = []
     for miner_id in sorted(by_miner):
-        amounts[miner_id], remainder = divmod(shared * by_miner[miner_id], total)
+        amounts[miner_id], remainder = divmod(amount * by_miner[miner_id], total)
         remainders.append((-remainder, miner_id))
-    left = shared - sum(amounts.values())  # fewer than there are miners
+    left = amount - sum(amounts.values())  # fewer than there are miners
     for _, miner_id in sorted(remainders)[:left]:
         amounts[miner_id] += 1
-    return Split(commission, amounts)
+    return amounts
+
+
+def nobodys(reward: int) -> Split:
+    """A reward that nobody has a claim to: it is the pool's."""
+    return Split(reward, {}, {})

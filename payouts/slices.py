@@ -1,8 +1,10 @@
 """Shares in ledger order, cut into slices: the unit that the PPLNS window counts.
 
-A slice is the work of one worker on one day within one run of shares. A run is what the ledger takes at a
-time; a share that found a block ends its run early and its slice is made the last of the run, so that the
-block's window can end exactly with the winning share: everything up to it is in, nothing after it is.
+A slice is the work of one worker on one day within one run of shares; `of_miners` puts those of a miner
+together, and these are what the ledger keeps: a split asks for no more, and a pool of many thousand workers
+has a row for each miner a second and not for each share. A run is what the ledger takes at a time; a share
+that found a block ends its run early and its slice is made the last of the run, so that the block's window
+can end exactly with the winning share: everything up to it is in, nothing after it is.
 
 Within a run, slices stand in order of their first share, the winner's last. The same shares cut at
 the same places give the same slices, always (invariant 4).
@@ -12,7 +14,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 
@@ -82,6 +84,37 @@ def cut(shares: Iterable[Share], day_of: Callable[[int], dt.date]) -> list[Slice
             run = {}
     slices.extend(_close(run))
     return slices
+
+
+def of_miners(slices: Iterable[Slice]) -> list[Slice]:
+    """The same work with one slice for each miner and day of a run, in the same order; `worker` is empty."""
+    joined: list[Slice] = []
+    run: dict[tuple[int, dt.date], Slice] = {}
+    for one in slices:
+        key = (one.miner_id, one.day)
+        before = run.pop(key, None) if one.wins is not None else run.get(key)
+        merged = _join(before, one)
+        if one.wins is None:
+            run[key] = merged
+            continue
+        joined.extend(run.values())
+        joined.append(merged)
+        run = {}
+    joined.extend(run.values())
+    return joined
+
+
+def _join(before: Slice | None, one: Slice) -> Slice:
+    if before is None:
+        return replace(one, worker="")
+    return replace(
+        before,
+        work=before.work + one.work,
+        shares=before.shares + one.shares,
+        first_us=min(before.first_us, one.first_us),
+        last_us=max(before.last_us, one.last_us),
+        wins=one.wins,
+    )
 
 
 def _close(run: dict[_Key, _Growing]) -> list[Slice]:

@@ -27,7 +27,6 @@ from pool.config import ConfigError, Settings
 from pool.database import UNAVAILABLE, DatabaseError, migrate, reason_of
 from pool.forwarder import Forwarder
 from pool.gateway import Gateway
-from pool.intake import LedgerSettings
 from pool.ledger import Ledger
 from pool.live_register import LiveRegister
 from pool.metrics import Metrics
@@ -57,6 +56,7 @@ from pool.resources import (
     until_available,
 )
 from pool.spool import Spool, SpoolError
+from pool.statement_now import office_of
 from register.records import GATE_KINDS
 from register.register import Register
 from register.rules import Rules
@@ -182,7 +182,12 @@ async def _running(process: Process) -> AsyncIterator[None]:
             tasks.append(_supervise("ledger", lambda: _ledger(process, ledger)))
             tasks.append(_supervise("compliance", compliance.run))
             tasks.append(
-                _supervise("ledger metrics", lambda: ledger_metrics.follow(process.engine, process.metrics))
+                _supervise(
+                    "ledger metrics",
+                    lambda: ledger_metrics.follow(
+                        process.engine, process.metrics, live, office_of(process.settings, process.rules)
+                    ),
+                )
             )
             series = RegisterMetrics(process.engine, live, process.rules, version("dmpool"))
             process.metrics.registry.register(series)
@@ -280,14 +285,13 @@ async def _tell_sightings(process: Process, gateway: Gateway) -> None:
 
 
 def _new_ledger(process: Process) -> tuple[Ledger, Compliance]:
-    pool = process.settings.pool
     terms = terms_of(process.settings, process.rules)
     compliance = Compliance(process.engine, terms, lambda: ledger.active)
     ledger = Ledger(
         process.engine,
         process.nodes,
         process.rules,
-        LedgerSettings(window_multiple=pool.pplns_window, commission_bps=pool.commission_bps),
+        process.settings.pool.dated_terms,
         taken=compliance.taken,
     )
     process.metrics.on_scrape(lambda: process.metrics.ledger_active.set(ledger.active))

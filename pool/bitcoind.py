@@ -17,9 +17,10 @@ import base64
 import socket
 import time
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import aiohttp
 import msgspec
@@ -75,6 +76,11 @@ class _Reply(msgspec.Struct):
     error: _ErrorBody | None = None
 
 
+_plainly = msgspec.json.Decoder(_Reply)
+_exactly = msgspec.json.Decoder(_Reply, float_hook=Decimal)
+"""Amounts of bitcoin are written with a point: read as they stand, never as floats."""
+
+
 class _ChainInfo(msgspec.Struct):
     chain: str
     blocks: int
@@ -99,7 +105,7 @@ class Bitcoind:
         """`time.monotonic()` of the last ZMQ message."""
         self._chain = chain
         self._rules = ["segwit", "signet"] if chain == "signet" else ["segwit"]
-        self._endpoint = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        self._endpoint = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
         self._zmq_url = zmq_url
         self._session: aiohttp.ClientSession | None = None
         self._credentials: str | Path
@@ -216,6 +222,16 @@ class Bitcoind:
     async def height(self) -> int:
         return int(await self._call("getblockcount"))
 
+    async def call(self, method: str, *params: object, wallet: str | None = None) -> Any:
+        """A call that is not in `Node`, of the node or of one of its wallets; raises NodeError.
+
+        What has a point comes as Decimal, so that an amount of bitcoin is exact.
+        """
+        request = msgspec.json.encode({"jsonrpc": "1.0", "id": 0, "method": method, "params": params})
+        path = "" if wallet is None else f"/wallet/{quote(wallet, safe='')}"
+        status, body = await self._post(method, request, _SUBMIT, path)
+        return self._result(method, status, body, _exactly)
+
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
@@ -226,7 +242,9 @@ class Bitcoind:
         status, body = await self._post(method, request, limit)
         return self._result(method, status, body)
 
-    async def _post(self, method: str, request: bytes, limit: aiohttp.ClientTimeout) -> tuple[int, bytes]:
+    async def _post(
+        self, method: str, request: bytes, limit: aiohttp.ClientTimeout, path: str = ""
+    ) -> tuple[int, bytes]:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(socket_factory=_keepalive_socket)
@@ -234,7 +252,7 @@ class Bitcoind:
         headers = {"Authorization": self._authorization(), "Content-Type": "application/json"}
         try:
             async with self._session.post(
-                self._endpoint, data=request, headers=headers, timeout=limit, allow_redirects=False
+                self._endpoint + path, data=request, headers=headers, timeout=limit, allow_redirects=False
             ) as response:
                 return response.status, await response.read()
         except TimeoutError as error:
@@ -258,7 +276,9 @@ class Bitcoind:
                 f"is the node running, and may this user read the file?"
             ) from None
 
-    def _result(self, method: str, status: int, body: bytes) -> Any:
+    def _result(
+        self, method: str, status: int, body: bytes, decoder: msgspec.json.Decoder[_Reply] = _plainly
+    ) -> Any:
         if status in (401, 403):
             if status == 403:
                 remedy = "allow this host with rpcallowip, and the method with rpcwhitelist, in bitcoin.conf"
@@ -268,7 +288,7 @@ class Bitcoind:
                 remedy = f"is {self._credentials} the cookie of this node?"
             raise NodeDown(f"{self.name} refuses {method} (HTTP {status}): {remedy}")
         try:
-            reply = msgspec.json.decode(body, type=_Reply)
+            reply = decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise NodeDown(
                 f"{self.name} answered {method} with HTTP {status} and not JSON-RPC: {body[:80]!r}; "

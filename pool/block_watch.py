@@ -19,7 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payouts import journal
 from payouts.block_state import MATURITY, State, transition
-from payouts.pplns import Split
+from payouts.journal import EntryKind
+from pool import journal_store
 from pool import ledger_store as store
 from pool.intake import DayOf
 from pool.ledger_store import Watched
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 FINAL_DEPTH = 2 * MATURITY
 """How far below the pool's highest block a mature or orphaned block is no longer watched."""
 LOOKS = 3
+_WAITING = (State.FOUND, State.SUBMITTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class BlockWatch:
         for _ in range(LOOKS):
             known = self._settled == (node.name, tip, frozenset(blocks))
             # A block that no node has taken yet can appear without a new tip.
-            asked = [one for one in blocks if not known or one.state is State.FOUND]
+            asked = [one for one in blocks if not known or one.state in _WAITING]
             if not asked:
                 return None
             await node.check()  # on another chain our blocks are unknown, and its height says nothing of them
@@ -122,24 +124,31 @@ async def _step(
     day_of: DayOf,
     now_us: Callable[[], int],
 ) -> bool:
-    at_us = await store.next_instant(connection, watched.hash, now_us())
+    at_us = await journal_store.next_instant(connection, now_us(), watched.hash)
     confirmations = sighting.confirmations[watched.hash]
     note = f"node {sighting.node} at height {sighting.height}: confirmations {confirmations}"
     if not await store.set_state(connection, watched, state, at_us, note):
         return False
-    entry = _entry(watched, state, await store.read_split(connection, watched.hash))
+    entry = await _entry(connection, watched, state)
     if entry is not None:
-        await store.book(connection, entry, at_us, day_of(at_us))
+        await journal_store.book(connection, entry, at_us, day_of(at_us))
+        if entry.kind is EntryKind.BLOCK_REVERSED and journal.lost_of(entry):
+            log.error("block %s at height %d: %s", watched.hash, watched.height, entry.memo)
     log.info("block %s at height %d is %s (%s)", watched.hash, watched.height, state.value, note)
     return True
 
 
-def _entry(watched: Watched, state: State, split: Split) -> journal.Entry | None:
+async def _entry(connection: AsyncConnection, watched: Watched, state: State) -> journal.Entry | None:
     """What a step means for the journal; None for a block that was never booked."""
-    if state is State.CONFIRMED:
-        return journal.block_confirmed(watched.hash, split)
-    if state is State.MATURE:
-        return journal.block_matured(watched.hash, split)
-    if watched.state is State.FOUND:
+    if state is State.ORPHANED and watched.state in _WAITING:
         return None
-    return journal.block_reversed(watched.hash, split, watched.state)
+    split = await store.read_split(connection, watched.hash)
+    lost = journal.lost_of(
+        await journal_store.newest_entry(connection, EntryKind.BLOCK_REVERSED, block_hash=watched.hash)
+    )
+    if state is State.CONFIRMED:
+        return journal.block_confirmed(watched.hash, split, lost)
+    if state is State.MATURE:
+        return journal.block_matured(watched.hash, split, lost)
+    payable = await journal_store.payable_of(connection, split.amounts)
+    return journal.block_reversed(watched.hash, split, watched.state, payable, lost)

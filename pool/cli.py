@@ -26,6 +26,7 @@ from pool import (
     cli_compliance,
     cli_devices,
     cli_front,
+    cli_ledger,
     cli_licences,
     cli_miners,
     cli_people,
@@ -56,6 +57,7 @@ cli.add_typer(cli_register.cli, name="register")
 cli.add_typer(cli_compliance.cli, name="compliance")
 cli.add_typer(cli_reports.cli, name="reports")
 cli.add_typer(cli_front.cli, name="front")
+cli.add_typer(cli_ledger.cli, name="ledger")
 
 
 def main() -> None:
@@ -89,10 +91,15 @@ def gateway(config: ConfigOption = None) -> None:
     _serve(config, frozenset({Role.GATEWAY}))
 
 
-@cli.command()
-def ledger(config: ConfigOption = None) -> None:
-    """Run the ledger: order, splits, journal, confirmations. One is active, others stand by."""
-    _serve(config, frozenset({Role.LEDGER}))
+@cli_ledger.cli.callback(invoke_without_command=True)
+def ledger(context: typer.Context, config: ConfigOption = None) -> None:
+    """Run the ledger: order, splits, journal, confirmations. With a command, ask it what it has booked."""
+    if context.invoked_subcommand is None:
+        _serve(config, frozenset({Role.LEDGER}))
+    elif config is not None:
+        raise ConfigError(
+            "--config: write it behind the command, as in `dmpool ledger balance --config FILE`"
+        )
 
 
 @cli.command()

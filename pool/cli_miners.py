@@ -1,12 +1,13 @@
 """`dmpool miners`: the register of licensed miners, by hand and in bulk (O-02, O-31).
 
-A miner is its account, legal name, BIN or IIN, language and contacts. Licences, hardware and data centres
-have commands of their own; `show` brings together what the register knows of one miner, and `suspend`,
-`resume` and `revoke` act on the licence that it has now.
+A miner is its account, legal name, BIN or IIN, language, contacts and payout threshold. Licences, hardware
+and data centres have commands of their own; `show` brings together what the register knows of one miner, and
+`suspend`, `resume` and `revoke` act on the licence that it has now.
 """
 
 from __future__ import annotations
 
+import secrets
 import time
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -51,11 +52,13 @@ from register.event import Event
 from register.licence import Act, LicenceError
 from register.miner import Miner
 from register.payout_address import PayoutAddress
+from register.person import token_hash
 from register.tables import read_contact
 
 cli = typer.Typer(no_args_is_help=True, help="The register of licensed miners.")
 
 EVENTS_SHOWN: Final = 10
+_TOKEN_BYTES: Final = 32
 _KINDS: Final = ("miner", "licence", "address")
 AccountArgument = Annotated[str, typer.Argument(metavar="NAME", help="Account, as in account.worker.")]
 LanguageOption = Annotated[Literal["en", "ru", "kk"], typer.Option(help="Of what the miner is told.")]
@@ -72,6 +75,9 @@ def add(
     reason: ReasonOption,
     language: LanguageOption = "en",
     contact: ContactOption = None,
+    payout_threshold: Annotated[
+        int, typer.Option(help="Satoshis from which it is paid; 0: as the pool has it.")
+    ] = 0,
     address: Annotated[str | None, typer.Option(help="Wallet on the pool's chain.")] = None,
     token_file: TokenOption = None,
     config: ConfigOption = None,
@@ -81,7 +87,7 @@ def add(
         contacts = tuple(read_contact(one) for one in contact or ())
 
     def work(clerk: Clerk) -> None:
-        miner = clerk.enter_miner(Miner(0, name, title, bin_number, language, contacts))
+        miner = clerk.enter_miner(Miner(0, name, title, bin_number, language, contacts, payout_threshold))
         if address is not None:
             clerk.enter_address(PayoutAddress(miner.id, 0, "wallet", address, 0))
 
@@ -101,11 +107,19 @@ def set_(
         list[str] | None,
         typer.Option("--contact", help='"name;email;phone"; replaces all contacts, "" leaves none.'),
     ] = None,
+    payout_threshold: Annotated[
+        int | None, typer.Option(help="Satoshis from which it is paid; 0: as the pool has it.")
+    ] = None,
     token_file: TokenOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Change what is known of a miner; what is not given stays."""
-    given: dict[str, Any] = {"title": title, "bin": bin_number, "language": language}
+    given: dict[str, Any] = {
+        "title": title,
+        "bin": bin_number,
+        "language": language,
+        "payout_threshold_sat": payout_threshold,
+    }
     if contact:
         with mistakes():
             given["contacts"] = tuple(read_contact(one) for one in contact if one)
@@ -118,6 +132,25 @@ def set_(
             clerk.change_miner(after)
 
     change(config, token_file, reason, work)
+
+
+@cli.command()
+def token(
+    name: AccountArgument,
+    reason: ReasonOption,
+    token_file: TokenOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Print a token that opens the miner's statements; the one before is no longer good."""
+    made = secrets.token_urlsafe(_TOKEN_BYTES)
+
+    def work(clerk: Clerk) -> None:
+        miner = clerk.register.miner(name)
+        clerk.change_miner(msgspec.structs.replace(miner, statement_token_sha256=token_hash(made)))
+
+    change(config, token_file, reason, work, aside=True)
+    told(f"token of {name} for /statements/{name}/, shown once; hand it to the miner alone:", aside=True)
+    print(made)
 
 
 @cli.command("address")
@@ -266,6 +299,7 @@ def show_(name: AccountArgument, as_of: AsOfOption = None, config: ConfigOption 
             ),
             ("stands", standing(licence, view)),
             ("paid to", wallet.address if wallet else "no wallet in effect"),
+            ("paid from", _threshold(miner)),
             ("hardware units", _count_units(miner, view)),
             *(("data centre", f"{one.code}, {one.title}, {one.address}") for one in centres),
         ]
@@ -275,6 +309,11 @@ def show_(name: AccountArgument, as_of: AsOfOption = None, config: ConfigOption 
         show_phases(licences, view)
     _show_addresses(miner, view)
     show_events(uvloop.run(_latest(load(config), miner, view)), view)
+
+
+def _threshold(miner: Miner) -> str:
+    own = miner.payout_threshold_sat
+    return f"{own:,} satoshis" if own else "the pool's threshold"
 
 
 def _count_units(miner: Miner, view: View) -> str:

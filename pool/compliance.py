@@ -13,16 +13,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import register_store
-from pool.database import UNAVAILABLE, reason_of
-from pool.device_watch import HOUR_US, MINUTE_US, DeviceWatch, Finding, Hour, Part, look
-from pool.intake import Taken
+from pool.database import UNAVAILABLE, batch, reason_of
+from pool.device_watch import AHEAD_HOURS, HOUR_US, DeviceWatch, Finding, Hour, look, part_of
+from pool.intake import DayOf, Taken, sort_records
 from pool.ledger import unix_microseconds
+from pool.records import decode_batch
 from pool.register_follower import RegisterFollower
 from register.clerk import Terms
 from register.register import Register
@@ -31,10 +32,12 @@ from register.sighting import Seen, SightingKind
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 2.0
-LOOK_SECONDS = 300.0
+LOOK_SECONDS = 1800.0
 """A round that takes longer is given up: the host of PostgreSQL may have vanished without a word."""
 NAMES_AT_ONCE: Final = 1000
-"""Names of an hour that are looked at, or read, before others may work."""
+"""Names of an hour that are looked at before others may work."""
+BATCHES_AT_ONCE: Final = 16
+"""Fetched and counted at a time; a batch has 1 MiB of records at most."""
 
 
 class Compliance:
@@ -99,7 +102,7 @@ class Compliance:
     async def _report(self, start_us: int, counted: Hour | None) -> None:
         """Look at an hour, as it was counted here or as PostgreSQL has it."""
         await self._follower.catch_up()
-        hour = counted or await read_hour(self._engine, start_us)
+        hour = counted or await read_hour(self._engine, self._terms.rules.day_of, start_us)
         found = [one.seen for one in await self._look(hour) if await self._holds(one)]
         if counted is None:
             found = await self._uncovered(found)
@@ -130,36 +133,42 @@ class Compliance:
         return [one for one in found if until.get(one.sighting.key, 0) < one.last_us]
 
 
-async def read_hour(engine: AsyncEngine, start_us: int) -> Hour:
-    """An hour as the ledger's slices have it, counted by PostgreSQL as `part_of` does."""
+async def read_hour(engine: AsyncEngine, day_of: DayOf, start_us: int) -> Hour:
+    """An hour as the batches have it that the ledger has taken, counted as `DeviceWatch` does."""
     hour = Hour(start_us)
     async with engine.connect() as connection:
-        result = await connection.stream(_PARTS, {"start": start_us, "end": start_us + HOUR_US})
-        async for rows in result.partitions(NAMES_AT_ONCE):
-            for row in rows:
-                part = Part(int(row.work), int(row.spread), int(row.shares), row.minutes)
-                hour.add(row.gateway_number, (row.miner_id, row.worker), part)
+        first = await connection.scalar(_taken_since(start_us - AHEAD_HOURS * HOUR_US))
+    while first is not None:
+        async with engine.connect() as connection:
+            rows = (await connection.execute(_touching(start_us, first))).all()
+        for row in rows:
+            await asyncio.to_thread(_count, hour, row.gateway_number, row.payload, day_of)
+        first = rows[-1].position + 1 if len(rows) == BATCHES_AT_ONCE else None
     return hour
 
 
-_PARTS: Final = sa.text(f"""
-    SELECT gateway_number, miner_id, worker,
-        sum(div(work * inside, whole)) AS work,
-        sum(div(div(work * work, shares) * inside, whole)) AS spread,
-        sum(div(CAST(shares AS numeric) * inside, whole)) AS shares,
-        bit_or(
-            CASE WHEN first_us >= :start
-                THEN CAST(1 AS bigint) << CAST((first_us - :start) / {MINUTE_US} AS integer) ELSE 0 END
-            | CASE WHEN last_us < :end
-                THEN CAST(1 AS bigint) << CAST((last_us - :start) / {MINUTE_US} AS integer) ELSE 0 END
-        ) AS minutes
-    FROM (
-        SELECT batch.gateway_number, slice.*,
-            least(last_us + 1, :end) - greatest(first_us, :start) AS inside,
-            last_us - first_us + 1 AS whole
-        FROM slice JOIN batch ON batch.position = slice.batch_position
-        WHERE last_us >= :start AND first_us < :end
-    ) AS parts
-    GROUP BY gateway_number, miner_id, worker
-""")  # noqa: S608 - the one value in it is a constant of ours
-"""What of the slices falls into an hour, by gateway and name."""
+def _taken_since(at_us: int) -> sa.Select[Any]:
+    """Where the order stood: no clock is so far ahead that earlier batches have shares that are looked at."""
+    return (
+        sa.select(batch.c.position)
+        .where(batch.c.taken_us >= at_us)
+        .order_by(batch.c.taken_us, batch.c.position)
+        .limit(1)
+    )
+
+
+def _touching(start_us: int, first: int) -> sa.Select[Any]:
+    """The next batches from a position on that have shares of an hour, or say nothing of theirs."""
+    touches = sa.and_(batch.c.first_us < start_us + HOUR_US, batch.c.last_us >= start_us)
+    return (
+        sa.select(batch.c.position, batch.c.gateway_number, batch.c.payload)
+        .where(batch.c.position >= first, sa.or_(touches, batch.c.first_us.is_(None)))
+        .order_by(batch.c.position)
+        .limit(BATCHES_AT_ONCE)
+    )
+
+
+def _count(hour: Hour, gateway_number: int, payload: bytes, day_of: DayOf) -> None:
+    for one in sort_records(decode_batch(payload), day_of).workers:
+        if one.first_us < hour.start_us + HOUR_US and one.last_us >= hour.start_us:
+            hour.add(gateway_number, (one.miner_id, one.worker), part_of(one, hour.start_us))

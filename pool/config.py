@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     IPvAnyNetwork,
     SecretStr,
@@ -31,15 +30,12 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from register.address import InvalidAddress, script_for
-from register.identity import InvalidIdentity, Kind, identify
+from pool.pool_section import PoolSection, Section
 from stratum.device_class import TABLE, DeviceClass, DeviceClasses
 from stratum.difficulty import exponent_at_most
-from stratum.job import TAG_LIMIT
 from stratum.limits import ServerLimits
 from stratum.vardiff import DifficultyPolicy
 
-Chain = Literal["main", "testnet4", "signet", "regtest"]
 ENVIRONMENT_PREFIX = "DMPOOL_"
 RULES_FILE = Path(__file__).resolve().parent.parent / "configs" / "rules.toml"
 """The rules that come with the program."""
@@ -54,11 +50,7 @@ class ConfigError(Exception):
     """A configuration that cannot be used: key, value and remedy in one line."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Listen(_Section):
+class Listen(Section):
     """Where a server listens."""
 
     host: str
@@ -84,52 +76,7 @@ def _listen(value: object) -> object:
     return Listen(host=host.strip("[]"), port=int(port))
 
 
-class PoolSection(_Section):
-    """Who the pool is and how it splits."""
-
-    name: str = Field(min_length=1, max_length=200)
-    bin: str
-    chain: Chain
-    address: str
-    commission_bps: int = Field(default=100, ge=0, le=10_000)
-    pplns_window: int = Field(default=2, ge=1, le=1000)
-    """The PPLNS window as a multiple of the network difficulty of the found block."""
-    tag: str = "/dmpool/"
-    """What the coinbase says of its pool."""
-
-    @field_validator("bin")
-    @classmethod
-    def _legal_entity(cls, value: str) -> str:
-        try:
-            kind = identify(value)
-        except InvalidIdentity as error:
-            raise ValueError(str(error)) from error
-        if kind is not Kind.LEGAL_ENTITY:
-            raise ValueError("a pool is a legal entity of Kazakhstan (O-20): its BIN has a 4 as fifth digit")
-        return value
-
-    @field_validator("tag")
-    @classmethod
-    def _short_tag(cls, value: str) -> str:
-        if not value.isascii() or not value.isprintable() or len(value) > TAG_LIMIT:
-            raise ValueError(f"use up to {TAG_LIMIT} printable ASCII characters")
-        return value
-
-    @model_validator(mode="after")
-    def _address_of_chain(self) -> PoolSection:
-        try:
-            script_for(self.address, self.chain)
-        except InvalidAddress as error:
-            raise ValueError(f"address: {error}") from error
-        return self
-
-    @property
-    def script(self) -> bytes:
-        """The scriptPubKey that the coinbase pays."""
-        return script_for(self.address, self.chain)
-
-
-class NodeSection(_Section):
+class NodeSection(Section):
     """One bitcoind."""
 
     url: SecretStr
@@ -153,7 +100,7 @@ class NodeSection(_Section):
         return value
 
 
-class TlsSection(_Section):
+class TlsSection(Section):
     """Stratum over TLS, on a port of its own."""
 
     listen: Annotated[Listen, NoDecode] = Listen(host="0.0.0.0", port=3334)  # noqa: S104 - as the plain one
@@ -164,14 +111,14 @@ class TlsSection(_Section):
     _parse_listen = field_validator("listen", mode="before")(_listen)
 
 
-class DeviceClassSection(_Section):
+class DeviceClassSection(Section):
     """Another start and floor for one device class."""
 
     start_difficulty: float | None = Field(default=None, gt=0, le=2**40)
     min_difficulty: float | None = Field(default=None, gt=0, le=2**40)
 
 
-class StratumSection(_Section):
+class StratumSection(Section):
     """The miners' front."""
 
     listen: Annotated[Listen, NoDecode] = Listen(host="0.0.0.0", port=3333)  # noqa: S104 - miners come from outside
@@ -273,7 +220,7 @@ def _changed(device: DeviceClass, section: DeviceClassSection | None) -> DeviceC
     )
 
 
-class DatabaseSection(_Section):
+class DatabaseSection(Section):
     """PostgreSQL."""
 
     url: SecretStr | None = None
@@ -289,7 +236,7 @@ class DatabaseSection(_Section):
         return value
 
 
-class ComplianceSection(_Section):
+class ComplianceSection(Section):
     """How the register of licensed miners is kept."""
 
     four_eyes: frozenset[Literal["payout_address", "licence_status"]] | None = None
@@ -298,14 +245,14 @@ class ComplianceSection(_Section):
     """Holds the token of the person whom a command of this machine acts for."""
 
 
-class WebSection(_Section):
+class WebSection(Section):
     """The status page."""
 
     listen: Annotated[Listen, NoDecode] = Listen(host="127.0.0.1", port=8080)
     _parse_listen = field_validator("listen", mode="before")(_listen)
 
 
-class MetricsSection(_Section):
+class MetricsSection(Section):
     """Prometheus metrics."""
 
     listen: Annotated[Listen, NoDecode] = Listen(host="127.0.0.1", port=9090)

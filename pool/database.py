@@ -31,6 +31,8 @@ REGISTER_LOCK = 0x646D706F_00000003
 """Held while the register is written, so that its ids become visible in order."""
 GATEWAY_LOCK = 0x646D706F_00000004
 """Held while a gateway is given its number."""
+JOURNAL_LOCK = 0x646D706F_00000006
+"""Held until its transaction ends by whoever writes the journal."""
 SETTLEMENT_LOCK = 0x646D706F_00000005
 """Held by whoever acts as the settler, on the connection that it writes on."""
 
@@ -369,6 +371,8 @@ account_day = sa.Table(
     _required("closing", sa.BigInteger),
     sa.CheckConstraint("opening + debit - credit = closing", name="closing"),
     sa.CheckConstraint("debit >= 0 AND credit >= 0", name="sides"),
+    # No miner ever owes the pool.
+    sa.CheckConstraint("account NOT LIKE 'miner:%' OR closing <= 0", name="owed"),
     sa.Index("account_day_day_idx", "day"),
 )
 
@@ -515,6 +519,8 @@ report = sa.Table(
 
 def refused(error: Exception) -> bool:
     """Whether the database is there and will say no again, so that trying once more is of no use."""
+    if isinstance(error, asyncpg.PostgresError):  # a COPY speaks past SQLAlchemy
+        return (error.sqlstate or "")[:2] in _REFUSING_CLASSES
     if not isinstance(error, sa.exc.DBAPIError):
         return False
     state = getattr(error.orig, "sqlstate", None) or ""

@@ -48,7 +48,7 @@ IN_CHAIN, OFF_CHAIN, UNKNOWN, SILENT = "in_chain", "off_chain", "unknown", "sile
 """Where a node has a block: in its best chain, beside it, not at all; or it does not say."""
 
 
-def _nobody(_told: str) -> None: ...
+def _nobody(*_told: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,11 @@ class FoundBlocks:
         nodes: Sequence[Node],
         on_verdict: Callable[[str, str], object],
         on_place: Callable[[str], object] = _nobody,
+        on_taken: Callable[[str, str], object] = _nobody,
     ) -> None:
         """`on_verdict(node, verdict)` is called for each answer: "accepted", a reject word, "unreachable".
+
+        `on_taken(block_hash, node)` is called when the first node has taken a block.
 
         `on_place(place)` is called once for each block that was taken: "in_chain", or where it was last seen.
         """
@@ -82,6 +85,7 @@ class FoundBlocks:
         self._nodes = nodes
         self._on_verdict = on_verdict
         self._on_place = on_place
+        self._on_taken = on_taken
         self._known: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._afterwards: set[asyncio.Task[None]] = set()
@@ -171,6 +175,9 @@ class FoundBlocks:
         while True:
             verdicts = await asyncio.gather(*(self._submit_to(node, block) for node in self._nodes))
             if all(verdicts) or any(word not in (None, NO_PARENT) for word in verdicts):
+                if "accepted" in verdicts:
+                    taker = self._nodes[verdicts.index("accepted")]
+                    self._on_taken(block.record.block_hash, taker.name)
                 await asyncio.to_thread(self._mark, block.name, "answered")
                 if "accepted" in verdicts:
                     willing = (None, NO_PARENT, "accepted")

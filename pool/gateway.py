@@ -27,7 +27,7 @@ from pool.gatekeeper import RegisterGatekeeper
 from pool.metrics import Metrics
 from pool.node import Node
 from pool.preflight import require_certificate
-from pool.records import Found, Reject, Share
+from pool.records import Found, Reject, Share, Submitted
 from pool.sightings import Sightings
 from pool.spool import Spool
 from pool.work import Work
@@ -233,6 +233,7 @@ class Gateway:
             nodes,
             lambda node, verdict: metrics.block_verdicts.labels(node, verdict).inc(),
             lambda place: metrics.block_checks.labels(place).inc(),
+            lambda block_hash, node: spool.append(Submitted(time.time_ns() // 1000, block_hash, node)),
         )
         self.recorder = ShareRecorder(spool, self.found_blocks, metrics, self.sightings)
         # Job numbers go on from the clock, so that no job of this run repeats one of an earlier run.

@@ -5,8 +5,8 @@ order of their ids, which for one gateway is the order of its spool, and get pos
 slices get positions of their own without a gap. That is the one order of all work (invariant I4), and it
 never changes.
 
-A block's window and split are computed here, when the block is found, and frozen. What becomes of the
-block is `pool.block_watch`.
+A block's window and split are computed here, when the block is found, by the terms of that day, and frozen.
+What becomes of the block is `pool.block_watch`.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import asyncpg  # type: ignore[import-untyped]
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from payouts import pplns
 from payouts.slices import Share as LedgerShare
-from payouts.slices import Slice, cut
+from payouts.slices import Slice, cut, of_miners
+from payouts.terms import DatedTerms
 from pool import ledger_store as store
 from pool.database import refused
-from pool.records import Found, Record, Reject, Share, decode_batch
+from pool.records import Found, Record, Reject, Share, Submitted, decode_batch
 from stratum import difficulty
 
 log = logging.getLogger(__name__)
@@ -40,17 +41,8 @@ class LedgerError(Exception):
     """The ledger cannot go on without a person. The message names the batch or block and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerSettings:
-    """How rewards are divided."""
-
-    window_multiple: int
-    """The PPLNS window in units of the found block's network difficulty."""
-    commission_bps: int
-
-
 class FoundAt(NamedTuple):
-    """A block, and how many of its batch's slices are before it."""
+    """A block, and how many of its batch's slices of miners are before it."""
 
     found: Found
     slices_before: int
@@ -60,13 +52,17 @@ class FoundAt(NamedTuple):
 class Sorted:
     """The records of a batch as the ledger keeps them."""
 
-    slices: list[Slice]
+    workers: list[Slice]
+    """The slices of each worker."""
+    miners: list[Slice]
+    """The same put together by miner: what the ledger keeps."""
     rejects: Counter[store.RejectKey]
     founds: list[FoundAt]
+    submitted: list[Submitted]
 
 
 class Taken(NamedTuple):
-    """A batch that the ledger has taken: its position, its gateway, the slices cut from it."""
+    """A batch that the ledger has taken: its position, its gateway, the slices of workers cut from it."""
 
     position: int
     gateway_number: int
@@ -83,24 +79,31 @@ def sort_records(records: Iterable[Record], day_of: DayOf) -> Sorted:
 
     Raises ValueError for a share without work or an instant without a day.
     """
-    slices: list[Slice] = []
-    rejects: Counter[store.RejectKey] = Counter()
-    founds: list[FoundAt] = []
+    kept = Sorted([], [], Counter(), [], [])
     run: list[Share] = []
     for record in records:
-        if isinstance(record, Share):
-            run.append(record)
-        elif isinstance(record, Reject):
-            if record.miner_id == 0:
-                continue  # nobody's; the batch keeps it
-            day = day_of(record.at_us)
-            rejects[store.RejectKey(record.miner_id, record.worker, day, record.reason)] += 1
-        else:
-            slices.extend(cut(_ledger_shares(run, record), day_of))
-            founds.append(FoundAt(record, len(slices)))
-            run = []
-    slices.extend(cut(_ledger_shares(run, None), day_of))
-    return Sorted(slices, rejects, founds)
+        match record:
+            case Share():
+                run.append(record)
+            case Reject():
+                if record.miner_id == 0:
+                    continue  # nobody's; the batch keeps it
+                day = day_of(record.at_us)
+                kept.rejects[store.RejectKey(record.miner_id, record.worker, day, record.reason)] += 1
+            case Found():
+                _end_run(kept, run, record, day_of)
+                kept.founds.append(FoundAt(record, len(kept.miners)))
+                run = []
+            case Submitted():
+                kept.submitted.append(record)
+    _end_run(kept, run, None, day_of)
+    return kept
+
+
+def _end_run(kept: Sorted, run: list[Share], found: Found | None, day_of: DayOf) -> None:
+    slices = cut(_ledger_shares(run, found), day_of)
+    kept.workers.extend(slices)
+    kept.miners.extend(of_miners(slices))
 
 
 def _ledger_shares(run: list[Share], found: Found | None) -> Iterator[LedgerShare]:
@@ -127,7 +130,7 @@ def _solves(share: Share, found: Found) -> bool:
 
 
 async def take_batch(
-    connection: AsyncConnection, settings: LedgerSettings, day_of: DayOf, now_us: int
+    connection: AsyncConnection, terms: DatedTerms, day_of: DayOf, now_us: int
 ) -> Taken | None:
     """Take the next batch into the ledger, in one transaction; None when there is none.
 
@@ -141,35 +144,39 @@ async def take_batch(
             if waiting is None:
                 return None
             kept = sort_records(decode_batch(waiting.payload), day_of)
-            position = await _keep(connection, waiting.id, kept, settings, day_of, now_us)
-    except (ValueError, sa.exc.DBAPIError) as error:
-        if waiting is None or (isinstance(error, sa.exc.DBAPIError) and not refused(error)):
+            position = await _keep(connection, waiting, kept, terms, day_of, now_us)
+    except (ValueError, sa.exc.DBAPIError, asyncpg.PostgresError) as error:
+        if waiting is None or not (isinstance(error, ValueError) or refused(error)):
             raise
         raise LedgerError(
             f"ledger stopped at batch {waiting.id} (gateway {waiting.gateway_number}, spool rows "
             f"{waiting.first_seq} to {waiting.last_seq}): {str(error).splitlines()[0]}. Nothing of it is "
             f"booked. Restore the batch from a backup, or have it looked at; it must not be skipped"
         ) from error
-    return Taken(position, waiting.gateway_number, kept.slices)
+    return Taken(position, waiting.gateway_number, kept.workers)
 
 
 async def _keep(
     connection: AsyncConnection,
-    batch_id: int,
+    waiting: Any,
     kept: Sorted,
-    settings: LedgerSettings,
+    terms: DatedTerms,
     day_of: DayOf,
     now_us: int,
 ) -> int:
-    position, last_slice = await store.place_batch(connection, batch_id)
-    await store.insert_slices(connection, position, last_slice + 1, kept.slices)
-    await store.insert_rejects(connection, position, kept.rejects)
+    head = await store.move_head(connection, now_us)
+    await store.place_batch(connection, waiting, head, kept.miners)
+    await store.append_slices(connection, head, kept.miners)
+    await store.append_rejects(connection, head, kept.rejects)
     for found, slices_before in kept.founds:
         if await store.block_known(connection, found.block_hash):
             log.info("block %s at %d was told again; it is in the ledger", found.block_hash, found.height)
             continue
-        await _keep_block(connection, _by_now(found, now_us), last_slice + slices_before, settings, day_of)
-    return position
+        window_last = head.slice_position + slices_before
+        await _keep_block(connection, _by_now(found, now_us), window_last, terms, day_of)
+    for one in kept.submitted:
+        await store.mark_submitted(connection, one.block_hash, min(one.at_us, now_us), one.node)
+    return head.batch_position + 1
 
 
 def _by_now(found: Found, now_us: int) -> Found:
@@ -182,27 +189,17 @@ def _by_now(found: Found, now_us: int) -> Found:
 
 
 async def _keep_block(
-    connection: AsyncConnection, found: Found, window_last: int, settings: LedgerSettings, day_of: DayOf
+    connection: AsyncConnection, found: Found, window_last: int, dated: DatedTerms, day_of: DayOf
 ) -> None:
-    """Freeze a block's window and split. With no work in the ledger at all, the reward is the pool's."""
-    size = settings.window_multiple * work_of(found.network_target)
+    """Freeze a block's window and split. With no work that it pays for, the reward is the pool's."""
+    day = day_of(found.at_us)
+    terms = dated.on(day)
+    size = terms.window_size(work_of(found.network_target), found.credited)
     window = await store.read_window(connection, window_last, size)
     if window is None:
-        log.warning("block %s: nobody has worked yet, its whole reward is the pool's", found.block_hash)
-        split = pplns.Split(found.reward_sat, {})
-    else:
-        split = pplns.split(found.reward_sat, settings.commission_bps, window.by_miner)
-    await store.insert_block(
-        connection,
-        store.NewBlock(
-            found=found,
-            day=day_of(found.at_us),
-            window_multiple=settings.window_multiple,
-            window=window,
-            commission_bps=settings.commission_bps,
-            split=split,
-        ),
-    )
+        log.warning("block %s: it pays for nobody's work, its whole reward is the pool's", found.block_hash)
+    split = terms.divide(found.reward_sat, found.fees_sat, window)
+    await store.insert_block(connection, store.NewBlock(found, day, terms, window, split))
     log.info(
         "block %s at height %d: %d satoshis among %d miners, commission %d",
         found.block_hash,

@@ -20,11 +20,12 @@ from contextlib import suppress
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from payouts.terms import DatedTerms
 from pool import block_watch
 from pool import ledger_store as store
 from pool.block_watch import BlockWatch, Sighting
 from pool.database import LEDGER_LOCK, UNAVAILABLE, reason_of, refused
-from pool.intake import LedgerError, LedgerSettings, Taken, take_batch
+from pool.intake import LedgerError, Taken, take_batch
 from pool.ledger_store import Watched
 from pool.node import Node
 from register.rules import Rules
@@ -52,7 +53,7 @@ class Ledger:
         engine: AsyncEngine,
         nodes: Sequence[Node],
         rules: Rules,
-        settings: LedgerSettings,
+        terms: DatedTerms,
         now_us: Callable[[], int] = unix_microseconds,
         taken: Callable[[Taken], object] = lambda taken: None,
     ) -> None:
@@ -63,7 +64,7 @@ class Ledger:
         self._engine = engine
         self._watch = BlockWatch(nodes)
         self._rules = rules
-        self._settings = settings
+        self._terms = terms
         self._now_us = now_us
         self._taken = taken
         self._standing_by = False
@@ -110,7 +111,7 @@ class Ledger:
         """Take some batches and look after the blocks; whether more batches may be waiting."""
         busy = True
         for _ in range(BATCHES_PER_TICK):
-            taken = await take_batch(connection, self._settings, self._rules.day_of, self._now_us())
+            taken = await take_batch(connection, self._terms, self._rules.day_of, self._now_us())
             busy = taken is not None
             if taken is None:
                 break

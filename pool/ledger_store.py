@@ -1,4 +1,4 @@
-"""The ledger's SQL: batches, slices, blocks, splits and the journal.
+"""The ledger's SQL: batches, slices, blocks and splits. The journal's is `pool.journal_store`.
 
 Every function works inside its caller's transaction and decides nothing: what is owed is decided in
 `payouts`, and what may be written is guarded once more by the database's own triggers.
@@ -7,22 +7,35 @@ Every function works inside its caller's transaction and decides nothing: what i
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from payouts import journal, pplns
+from payouts import pplns
 from payouts.block_state import State
 from payouts.slices import Slice
-from pool.database import batch, block, block_event, journal_entry, journal_posting, reject, slice_, split
+from payouts.terms import Terms
+from pool.database import (
+    batch,
+    block,
+    block_event,
+    ledger_head,
+    miner_day,
+    miner_work,
+    reject,
+    reject_day,
+    slice_,
+    split,
+)
 from pool.records import Found
 
-WINDOW_CHUNK = 2000
-"""Slices fetched at a time while a window is read backwards."""
-ACTOR = "ledger"
+ORIGIN: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_SLICE_COLUMNS: Final = tuple(column.name for column in slice_.columns)
 
 
 class RejectKey(NamedTuple):
@@ -40,11 +53,24 @@ class NewBlock:
 
     found: Found
     day: dt.date
-    window_multiple: int
+    terms: Terms
     window: pplns.Window | None
-    """None when no work was in the ledger."""
-    commission_bps: int
+    """None when nobody's work is paid by it."""
     split: pplns.Split
+
+
+class Head(NamedTuple):
+    """Where the ledger stands: the last positions given, all work until there, and its clock."""
+
+    batch_position: int
+    slice_position: int
+    total: int
+    taken_us: int
+
+    @property
+    def taken_on(self) -> dt.date:
+        """The UTC day of its clock, by which tables are cut."""
+        return (ORIGIN + dt.timedelta(microseconds=self.taken_us)).date()
 
 
 class Watched(NamedTuple):
@@ -59,77 +85,220 @@ class Watched(NamedTuple):
 
 
 async def next_batch(connection: AsyncConnection) -> Any | None:
-    """The oldest batch that has no position: id, gateway_number, first_seq, last_seq, payload."""
-    columns = (batch.c.id, batch.c.gateway_number, batch.c.first_seq, batch.c.last_seq, batch.c.payload)
+    """The oldest batch without a position: id, received_on, gateway_number, first_seq, last_seq, payload."""
+    columns = (
+        batch.c.id,
+        batch.c.received_on,
+        batch.c.gateway_number,
+        batch.c.first_seq,
+        batch.c.last_seq,
+        batch.c.payload,
+    )
     waiting = sa.select(*columns).where(batch.c.position.is_(None)).order_by(batch.c.id).limit(1)
     return (await connection.execute(waiting)).one_or_none()
 
 
-async def place_batch(connection: AsyncConnection, batch_id: int) -> tuple[int, int]:
-    """Give a batch the next position; that position, and the last position of a slice so far."""
-    newest = sa.select(sa.func.coalesce(sa.func.max(batch.c.position), 0)).scalar_subquery()
-    last = sa.select(sa.func.coalesce(sa.func.max(slice_.c.position), 0)).scalar_subquery()
-    before, last_slice = (await connection.execute(sa.select(newest, last))).one()
-    await connection.execute(sa.update(batch).where(batch.c.id == batch_id).values(position=before + 1))
-    return before + 1, last_slice
+async def read_head(connection: AsyncConnection) -> Head:
+    """Where the ledger stands, as it was last committed."""
+    return _head((await connection.execute(sa.select(ledger_head))).one())
 
 
-async def insert_slices(
-    connection: AsyncConnection, batch_position: int, first_position: int, slices: Sequence[Slice]
-) -> None:
-    """Store slices at consecutive positions."""
-    rows = [
-        {
-            "position": position,
-            "batch_position": batch_position,
-            "miner_id": one.miner_id,
-            "worker": one.worker,
-            "day": one.day,
-            "work": one.work,
-            "shares": one.shares,
-            "first_us": one.first_us,
-            "last_us": one.last_us,
-        }
-        for position, one in enumerate(slices, first_position)
-    ]
+async def move_head(connection: AsyncConnection, now_us: int) -> Head:
+    """Where the ledger stands, for a transaction that goes on from there; its clock never runs backwards."""
+    row = (await connection.execute(sa.select(ledger_head).with_for_update())).one()
+    return _head(row)._replace(taken_us=max(now_us, row.taken_us))
+
+
+def _head(row: Any) -> Head:
+    return Head(row.batch_position, row.slice_position, row.total, row.taken_us)
+
+
+async def place_batch(connection: AsyncConnection, waiting: Any, head: Head, slices: Sequence[Slice]) -> None:
+    """Give a batch the next position, with the ledger's time and the times of its shares."""
+    await connection.execute(
+        sa.update(batch)
+        .where(batch.c.id == waiting.id, batch.c.received_on == waiting.received_on)
+        .values(
+            position=head.batch_position + 1,
+            taken_us=head.taken_us,
+            first_us=min((one.first_us for one in slices), default=None),
+            last_us=max((one.last_us for one in slices), default=None),
+        )
+    )
+
+
+async def append_slices(connection: AsyncConnection, head: Head, slices: Sequence[Slice]) -> Head:
+    """Store slices of miners behind the head, by COPY, and count them; where the ledger stands then."""
+    totals = await _add_work(connection, slices)
+    await _add_days(connection, slices)
+    rows = list(_slice_rows(head, slices, totals))
     if rows:
-        await connection.execute(sa.insert(slice_), rows)
+        raw = await connection.get_raw_connection()
+        await raw.driver_connection.copy_records_to_table(  # type: ignore[union-attr]
+            slice_.name, records=rows, columns=_SLICE_COLUMNS
+        )
+    moved = Head(
+        head.batch_position + 1,
+        head.slice_position + len(slices),
+        head.total + sum(one.work for one in slices),
+        head.taken_us,
+    )
+    await connection.execute(sa.update(ledger_head).values(moved._asdict()))
+    return moved
 
 
-async def insert_rejects(
-    connection: AsyncConnection, batch_position: int, rejects: Mapping[RejectKey, int]
-) -> None:
-    """Store how many shares were refused."""
-    rows = [
-        {"batch_position": batch_position, **key._asdict(), "count": count} for key, count in rejects.items()
-    ]
-    if rows:
-        await connection.execute(sa.insert(reject), rows)
+async def _add_work(connection: AsyncConnection, slices: Sequence[Slice]) -> dict[int, int]:
+    """Count each miner's work; its work of all time before these slices."""
+    work = _summed((one.miner_id, one.work) for one in slices)
+    if not work:
+        return {}
+    statement = upsert(miner_work).values([{"miner_id": id_, "total": more} for id_, more in work.items()])
+    rows = await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[miner_work.c.miner_id],
+            set_={"total": miner_work.c.total + statement.excluded.total},
+        ).returning(miner_work.c.miner_id, miner_work.c.total)
+    )
+    return {row.miner_id: row.total - work[row.miner_id] for row in rows}
+
+
+async def _add_days(connection: AsyncConnection, slices: Sequence[Slice]) -> None:
+    days: dict[tuple[dt.date, int], dict[str, Any]] = {}
+    for one in slices:
+        row = days.get((one.day, one.miner_id))
+        if row is None:
+            days[one.day, one.miner_id] = {
+                "day": one.day,
+                "miner_id": one.miner_id,
+                "shares": one.shares,
+                "work": one.work,
+                "first_us": one.first_us,
+                "last_us": one.last_us,
+            }
+            continue
+        row["shares"] += one.shares
+        row["work"] += one.work
+        row["first_us"] = min(row["first_us"], one.first_us)
+        row["last_us"] = max(row["last_us"], one.last_us)
+    if not days:
+        return
+    statement = upsert(miner_day).values(list(days.values()))
+    more, kept = statement.excluded, miner_day.c
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[kept.day, kept.miner_id],
+            set_={
+                "shares": kept.shares + more.shares,
+                "work": kept.work + more.work,
+                "first_us": sa.func.least(kept.first_us, more.first_us),
+                "last_us": sa.func.greatest(kept.last_us, more.last_us),
+            },
+        )
+    )
+
+
+def _slice_rows(head: Head, slices: Sequence[Slice], before: dict[int, int]) -> Iterator[tuple[Any, ...]]:
+    total, of_miner = head.total, dict(before)
+    for position, one in enumerate(slices, head.slice_position + 1):
+        total += one.work
+        of_miner[one.miner_id] += one.work
+        yield (
+            position,
+            head.taken_on,
+            head.batch_position + 1,
+            one.miner_id,
+            one.day,
+            Decimal(one.work),
+            one.shares,
+            one.first_us,
+            one.last_us,
+            Decimal(total),
+            Decimal(of_miner[one.miner_id]),
+        )
+
+
+def _summed(parts: Iterable[tuple[int, int]]) -> dict[int, int]:
+    sums: dict[int, int] = {}
+    for key, amount in parts:
+        sums[key] = sums.get(key, 0) + amount
+    return sums
+
+
+async def append_rejects(connection: AsyncConnection, head: Head, rejects: Mapping[RejectKey, int]) -> None:
+    """Store how many shares of the batch behind the head were refused, and count them by day."""
+    if not rejects:
+        return
+    placed = {"batch_position": head.batch_position + 1, "taken_on": head.taken_on}
+    rows = [{**placed, **key._asdict(), "count": count} for key, count in rejects.items()]
+    await connection.execute(sa.insert(reject), rows)
+    days: dict[tuple[dt.date, int, str], int] = {}
+    for key, count in rejects.items():
+        day = (key.day, key.miner_id, key.reason)
+        days[day] = days.get(day, 0) + count
+    statement = upsert(reject_day).values(
+        [
+            {"day": day, "miner_id": miner_id, "reason": reason, "count": count}
+            for (day, miner_id, reason), count in days.items()
+        ]
+    )
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[reject_day.c.day, reject_day.c.miner_id, reject_day.c.reason],
+            set_={"count": reject_day.c.count + statement.excluded.count},
+        )
+    )
 
 
 async def read_window(connection: AsyncConnection, last: int, size: int) -> pplns.Window | None:
-    """The window of `size` work that ends with the slice at `last`; None when there is no slice.
+    """The window of `size` work that ends with the slice at `last`; None when there is no slice or no size.
 
-    Slices are read backwards in chunks, and no further than the window reaches.
+    What `payouts.pplns.window` says, found by look-ups in the running totals however long it is: it is the
+    stretch of all work from `total - size` to `total`, and what a miner did in it is the difference of its
+    own totals. Raises ValueError when it reaches back to slices that are no longer kept.
     """
-    if last < 1:
+    if last < 1 or size < 1:
         return None
-    return await connection.run_sync(lambda plain: pplns.window(_newest_first(plain, last), size))
+    columns = (slice_.c.position, slice_.c.miner_id, slice_.c.work, slice_.c.total)
+    end = (await connection.execute(sa.select(*columns).where(slice_.c.position == last))).one_or_none()
+    if end is None:
+        raise ValueError(f"slice {last} is not in the ledger, so that no window can end with it")
+    begin = max(end.total - size, 0)
+    first = (
+        await connection.execute(
+            sa.select(*columns).where(slice_.c.total > begin).order_by(slice_.c.total).limit(1)
+        )
+    ).one()
+    if first.total - first.work > begin:
+        raise ValueError(
+            f"the window of {size} work that ends with slice {last} reaches back before slice "
+            f"{first.position}, the oldest that is kept: bring earlier partitions back from a backup"
+        )
+    by_miner = await _work_between(connection, first.position, last)
+    taken = min(first.total - begin, end.total - begin)
+    by_miner[first.miner_id] -= first.work - taken
+    return pplns.Window(first.position, taken, last, min(size, end.total), by_miner)
 
 
-def _newest_first(connection: sa.Connection, last: int) -> Iterator[pplns.Entry]:
-    while True:
-        rows = connection.execute(
-            sa.select(slice_.c.position, slice_.c.miner_id, slice_.c.work)
-            .where(slice_.c.position <= last)
-            .order_by(slice_.c.position.desc())
-            .limit(WINDOW_CHUNK)
-        ).all()
-        for row in rows:
-            yield pplns.Entry(row.position, row.miner_id, row.work)
-        if len(rows) < WINDOW_CHUNK:
-            return
-        last = rows[-1].position - 1
+async def _work_between(connection: AsyncConnection, first: int, last: int) -> dict[int, int]:
+    """The whole work of each miner in the slices of two positions and between."""
+
+    def edge(*, newest: bool) -> sa.sql.selectable.LateralFromClause:
+        place = slice_.c.position
+        return (
+            sa.select(slice_.c.miner_total, slice_.c.work)
+            .where(slice_.c.miner_id == miner_work.c.miner_id, place.between(first, last))
+            .order_by(place.desc() if newest else place.asc())
+            .limit(1)
+            .lateral("newest" if newest else "oldest")
+        )
+
+    newest, oldest = edge(newest=True), edge(newest=False)
+    rows = await connection.execute(
+        sa.select(miner_work.c.miner_id, newest.c.miner_total - oldest.c.miner_total + oldest.c.work)
+        .select_from(miner_work.join(newest, sa.true()).join(oldest, sa.true()))
+        .order_by(miner_work.c.miner_id)
+    )
+    return {miner_id: int(work) for miner_id, work in rows}
 
 
 # Blocks
@@ -156,14 +325,16 @@ async def insert_block(connection: AsyncConnection, new: NewBlock) -> None:
             reward_sat=found.reward_sat,
             fees_sat=found.fees_sat,
             coinbase_txid=found.coinbase_txid,
-            window_multiple=new.window_multiple,
+            window_multiple=new.terms.window_multiple,
             window_first=window and window.first_order,
             window_first_work=window and window.first_taken_work,
             window_last=window and window.last_order,
             window_work=window.work_total if window else 0,
-            commission_bps=new.commission_bps,
+            commission_bps=new.terms.commission_bps,
             commission_sat=new.split.commission,
             state=State.FOUND.value,
+            scheme=new.terms.scheme,
+            transaction_fees=new.terms.transaction_fees,
         )
     )
     if window is not None:
@@ -175,6 +346,7 @@ async def insert_block(connection: AsyncConnection, new: NewBlock) -> None:
                     "miner_id": miner_id,
                     "work": work,
                     "amount_sat": new.split.amounts[miner_id],
+                    "commission_sat": new.split.commissions[miner_id],
                 }
                 for miner_id, work in window.by_miner.items()
             ],
@@ -212,15 +384,34 @@ async def set_state(
     return True
 
 
+async def mark_submitted(connection: AsyncConnection, block_hash: str, at_us: int, node: str) -> None:
+    """A node has taken a block; what became of it since then is not told backwards."""
+    found = await connection.execute(
+        sa.select(block.c.height, block.c.found_us).where(
+            block.c.hash == block_hash, block.c.state == State.FOUND.value
+        )
+    )
+    row = found.one_or_none()
+    if row is not None:
+        watched = Watched(block_hash, row.height, State.FOUND)
+        await set_state(connection, watched, State.SUBMITTED, max(at_us, row.found_us), f"taken by {node}")
+
+
 async def read_split(connection: AsyncConnection, block_hash: str) -> pplns.Split:
     """The frozen split of a block."""
     commission = await connection.scalar(sa.select(block.c.commission_sat).where(block.c.hash == block_hash))
-    rows = await connection.execute(
-        sa.select(split.c.miner_id, split.c.amount_sat)
-        .where(split.c.hash == block_hash)
-        .order_by(split.c.miner_id)
+    rows = (
+        await connection.execute(
+            sa.select(split.c.miner_id, split.c.amount_sat, split.c.commission_sat)
+            .where(split.c.hash == block_hash)
+            .order_by(split.c.miner_id)
+        )
+    ).all()
+    return pplns.Split(
+        int(commission or 0),
+        {row.miner_id: row.amount_sat for row in rows},
+        {row.miner_id: row.commission_sat for row in rows},
     )
-    return pplns.Split(int(commission or 0), {row.miner_id: row.amount_sat for row in rows})
 
 
 async def _insert_event(
@@ -228,53 +419,4 @@ async def _insert_event(
 ) -> None:
     await connection.execute(
         sa.insert(block_event).values(hash=block_hash, state=state.value, at_us=at_us, note=note)
-    )
-
-
-# The journal
-
-
-async def next_instant(connection: AsyncConnection, block_hash: str, now_us: int) -> int:
-    """Now, but never before the journal's last entry or the block's last event."""
-    entry = sa.select(journal_entry.c.at_us).order_by(journal_entry.c.id.desc()).limit(1).scalar_subquery()
-    event = (
-        sa.select(sa.func.max(block_event.c.at_us)).where(block_event.c.hash == block_hash).scalar_subquery()
-    )
-    return int(await connection.scalar(sa.select(sa.func.greatest(now_us, entry, event))) or now_us)
-
-
-async def book(connection: AsyncConnection, entry: journal.Entry, at_us: int, day: dt.date) -> None:
-    """Append an entry to the journal; one without postings (a block that pays nothing) is left out.
-
-    The database refuses to book the same step of a block twice without a reversal between.
-    """
-    if not entry.postings:
-        return
-    reversals = (
-        sa.select(sa.func.count())
-        .where(
-            journal_entry.c.block_hash == entry.block_hash,
-            journal_entry.c.kind == journal.EntryKind.BLOCK_REVERSED.value,
-        )
-        .scalar_subquery()
-    )
-    entry_id = await connection.scalar(
-        sa.insert(journal_entry)
-        .values(
-            at_us=at_us,
-            day=day,
-            kind=entry.kind.value,
-            block_hash=entry.block_hash,
-            round=None if entry.block_hash is None else reversals,
-            memo=entry.memo,
-            actor=ACTOR,
-        )
-        .returning(journal_entry.c.id)
-    )
-    await connection.execute(
-        sa.insert(journal_posting),
-        [
-            {"entry_id": entry_id, "account": posting.account, "amount": posting.amount}
-            for posting in entry.postings
-        ],
     )

@@ -98,6 +98,30 @@ class Metrics:
         self.liability = self._gauge(
             "dmpool_liability_satoshis", "What the pool owes its miners, by maturity.", "state"
         )
+        self.journal = self._gauge(
+            "dmpool_journal_satoshis", "Balances of the journal's accounts, by class of account.", "account"
+        )
+        self.journal_balanced = self._gauge(
+            "dmpool_journal_balanced", "1 when all accounts of the journal sum to zero."
+        )
+        self.held_sat = self._gauge("dmpool_held_satoshis", "Payable and not paid, by reason.", "reason")
+        self.held_miners = self._gauge("dmpool_held_miners", "Miners that are not paid, by reason.", "reason")
+        self.payouts = self._gauge("dmpool_payouts", "Payout transactions, by state.", "state")
+        self.payouts_sat = self._gauge("dmpool_payouts_satoshis", "What payouts pay, by state.", "state")
+        self.payout_oldest = self._gauge(
+            "dmpool_payout_oldest_seconds", "Age of the oldest payout in a state that must pass.", "state"
+        )
+        self.payouts_in_flight = self._gauge(
+            "dmpool_payouts_in_flight_satoshis",
+            "Sent and not confirmed, with fees: out of the wallet already.",
+        )
+        self.wallet_sat = self._gauge(
+            "dmpool_wallet_satoshis", "Coins of the pool's wallet as its node tells them, by kind.", "kind"
+        )
+        self.archive_behind = self._gauge(
+            "dmpool_archive_hours_behind",
+            "Whole hours that the oldest work outside the archive waits for it.",
+        )
         self.registry.register(_ShareCollector(self.gateway))
 
     def on_scrape(self, read: Callable[[], None]) -> None:

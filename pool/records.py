@@ -66,7 +66,17 @@ class Found(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):
     """Whether the share in front of this record is the one that solved it."""
 
 
-Record = Share | Reject | Found
+class Submitted(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
+    """A node has taken a block that was found."""
+
+    at_us: int
+    block_hash: str
+    """Display hex."""
+    node: str
+    """How logs call it."""
+
+
+Record = Share | Reject | Found | Submitted
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_batch = msgspec.msgpack.Decoder(list[list[Record]]).decode

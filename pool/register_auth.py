@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 import ipaddress
 import logging
 import time
@@ -97,6 +98,16 @@ class RegisterAuth:
     async def viewer(self, request: Request) -> Actor:
         """Anyone whose token is right, a browser's too. For pages that are read, and nothing else."""
         return await self._person(request, _bearer(request) or _basic(request), "Basic")
+
+    async def statement_viewer(self, request: Request, account: str) -> str:
+        """Who may read the statements of an account: the miner by its token, or anyone of the register."""
+        token = _bearer(request) or _basic(request)
+        if token is not None:
+            miner = (await self._live.current()).find_miner(account)
+            kept = miner.statement_token_sha256 if miner is not None else ""
+            if kept and hmac.compare_digest(kept, token_hash(token)):
+                return account
+        return (await self.viewer(request)).name
 
     async def _person(self, request: Request, token: str | None, scheme: str) -> Actor:
         address = address_of(request)

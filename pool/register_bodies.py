@@ -42,6 +42,7 @@ class MinerChange(Change, frozen=True, kw_only=True):
     bin: str
     language: Language = "en"
     contacts: tuple[Contact, ...] = ()
+    payout_threshold_sat: int = 0
 
 
 class NewMiner(MinerChange, frozen=True, kw_only=True):

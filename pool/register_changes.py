@@ -133,7 +133,7 @@ def _enter_miner(clerk: Clerk, wish: Wish) -> msgspec.Struct:
 
 def _change_miner(clerk: Clerk, wish: Wish) -> msgspec.Struct:
     before = clerk.register.miner(wish.key)
-    clerk.change_miner(Miner(id=before.id, name=before.name, **bodies.fields_of(wish.body)))
+    clerk.change_miner(msgspec.structs.replace(before, **bodies.fields_of(wish.body)))
     return clerk.register.miners[before.id]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,17 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from payouts import journal
 from payouts.block_state import State
 from payouts.pplns import Split, Window
-from pool import register_store
-from pool.database import (
-    batch,
-    block,
-    block_event,
-    journal_entry,
-    journal_posting,
-    reject,
-    slice_,
-    split,
-)
+from payouts.terms import Terms
+from pool import journal_store, register_store
+from pool.database import batch, block, block_event, miner_day, reject_day, split
 from pool.intake import work_of
 from register.event import Event
 from register.payout_address import address_at
@@ -41,6 +33,7 @@ from reporting.standing import Held, Version, live_through
 _KINDS = ("miner", "licence", "address")
 """What a report tells of the register."""
 _CHUNK = 1000
+_BOOKING = (State.CONFIRMED, State.MATURE, State.ORPHANED)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -58,12 +51,12 @@ class Facts:
 async def gather(connection: AsyncConnection, day: dt.date, rules: Rules) -> Facts:
     """The facts of a day in Kazakhstan."""
     start_us, end_us = rules.day_bounds(day)
-    closing = await _balances(connection, journal_entry.c.day <= day)
+    closing = await journal_store.balances_until(connection, day)
     return Facts(
         miners=await _miners(connection, day, (start_us, end_us), closing),
         blocks=await _blocks(connection, start_us, end_us),
-        opening=await _balances(connection, journal_entry.c.day < day),
-        entries=await _entries(connection, day),
+        opening=await journal_store.balances_before(connection, day),
+        entries=await journal_store.entries_of(connection, day),
         closing=closing,
     )
 
@@ -89,23 +82,12 @@ async def _miners(
 ) -> list[MinerFacts]:
     accepted = {
         row.miner_id: row
-        for row in await connection.execute(
-            sa.select(
-                slice_.c.miner_id,
-                sa.func.sum(slice_.c.shares).label("shares"),
-                sa.func.sum(slice_.c.work).label("work"),
-            )
-            .where(slice_.c.day == day)
-            .group_by(slice_.c.miner_id)
-        )
+        for row in await connection.execute(sa.select(miner_day).where(miner_day.c.day == day))
     }
     rejected: dict[int, dict[str, int]] = defaultdict(dict)
-    for row in await connection.execute(
-        sa.select(reject.c.miner_id, reject.c.reason, sa.func.sum(reject.c.count).label("shares"))
-        .where(reject.c.day == day)
-        .group_by(reject.c.miner_id, reject.c.reason)
-    ):
-        rejected[row.miner_id][row.reason] = int(row.shares)
+    refused = sa.select(reject_day.c.miner_id, reject_day.c.reason, reject_day.c.count.label("shares"))
+    for row in await connection.execute(refused.where(reject_day.c.day == day)):
+        rejected[row.miner_id][row.reason] = row.shares
     owed = {int(account.split(":")[1]) for account in closing if account.startswith("miner:")}
     held = await _held(connection, {*accepted, *rejected, *owed}, *bounds)
     return [
@@ -164,8 +146,25 @@ async def _blocks(connection: AsyncConnection, start_us: int, end_us: int) -> li
         sa.select(block_event).where(block_event.c.hash.in_(stepped)).order_by(block_event.c.id)
     ):
         history[row.hash].append(BlockEvent(State(row.state), row.at_us))
+    lost = await journal_store.losses_of(connection, stepped)
     rows = await connection.execute(sa.select(block).where(block.c.hash.in_(stepped)).order_by(block.c.hash))
-    return [_block(row, parts[row.hash], history[row.hash]) for row in rows]
+    return [_block(row, parts[row.hash], _with_losses(history[row.hash], lost.get(row.hash))) for row in rows]
+
+
+def _with_losses(
+    history: Sequence[BlockEvent], reversals: Sequence[Mapping[int, int]] | None
+) -> list[BlockEvent]:
+    """What the pool bears of a block at each step: as its last reversal before, or with it, left it."""
+    if reversals is None:
+        return list(history)
+    told: list[BlockEvent] = []
+    left, lost, booked = iter(reversals), journal.NOTHING, False
+    for event in history:
+        if event.state is State.ORPHANED and booked:
+            lost, booked = next(left), False
+        booked = booked or event.state is State.CONFIRMED
+        told.append(event._replace(borne=lost) if event.state in _BOOKING else event)
+    return told
 
 
 def _block(row: Any, parts: Sequence[Any], history: Sequence[BlockEvent]) -> BlockFacts:
@@ -187,44 +186,16 @@ def _block(row: Any, parts: Sequence[Any], history: Sequence[BlockEvent]) -> Blo
         reward_sat=row.reward_sat,
         fees_sat=row.fees_sat,
         commission_bps=row.commission_bps,
-        window_size=row.window_multiple * work_of(row.network_target),
+        scheme=row.scheme,
+        transaction_fees=row.transaction_fees,
+        window_size=Terms(
+            row.scheme, row.window_multiple, row.commission_bps, row.transaction_fees
+        ).window_size(work_of(row.network_target), credited=True),
         window=window,
-        split=Split(row.commission_sat, {part.miner_id: part.amount_sat for part in parts}),
+        split=Split(
+            row.commission_sat,
+            {part.miner_id: part.amount_sat for part in parts},
+            {part.miner_id: part.commission_sat for part in parts},
+        ),
         history=history,
     )
-
-
-async def _balances(connection: AsyncConnection, when: sa.ColumnElement[bool]) -> dict[str, int]:
-    total = sa.func.sum(journal_posting.c.amount)
-    rows = await connection.execute(
-        sa.select(journal_posting.c.account, total.label("total"))
-        .join(journal_entry, journal_entry.c.id == journal_posting.c.entry_id)
-        .where(when)
-        .group_by(journal_posting.c.account)
-    )
-    return {row.account: int(row.total) for row in rows}
-
-
-async def _entries(connection: AsyncConnection, day: dt.date) -> list[journal.Entry]:
-    rows = await connection.execute(
-        sa.select(
-            journal_entry.c.id,
-            journal_entry.c.kind,
-            journal_entry.c.block_hash,
-            journal_entry.c.memo,
-            journal_posting.c.account,
-            journal_posting.c.amount,
-        )
-        .join(journal_posting, journal_posting.c.entry_id == journal_entry.c.id)
-        .where(journal_entry.c.day == day)
-        .order_by(journal_entry.c.id, journal_posting.c.id)
-    )
-    heads: dict[int, Any] = {}
-    postings: dict[int, list[journal.Posting]] = defaultdict(list)
-    for row in rows:
-        heads[row.id] = row
-        postings[row.id].append(journal.Posting(row.account, row.amount))
-    return [
-        journal.Entry(journal.EntryKind(row.kind), row.block_hash, row.memo, tuple(postings[entry_id]))
-        for entry_id, row in heads.items()
-    ]

@@ -38,6 +38,7 @@ from pool.reading import DatabaseAway, reading
 from pool.register_api import register_router
 from pool.register_desk import open_desk
 from pool.report_api import AWAY, Problem, report_router
+from pool.statement_page import statement_router
 from pool.status import Status, StatusReader
 from register.rules import Rules
 from reporting.verify import key_id
@@ -117,6 +118,7 @@ def create_app(
     desk = open_desk(engine, settings, rules, live, now_us)
     app.include_router(register_router(desk), prefix="/api/v1")
     app.include_router(compliance_router(desk, settings))
+    app.include_router(statement_router(desk, settings))
     _add_health(app, engine)
     return app
 

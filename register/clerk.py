@@ -89,7 +89,7 @@ class Clerk:
         return new
 
     def change_miner(self, miner: Miner) -> None:
-        """A miner's title, number, language or contacts anew; account and id stay."""
+        """A miner's title, number, language, contacts or payout threshold anew; account and id stay."""
         before = self.register.miners.get(miner.id)
         if before is None or before.name != miner.name:
             raise MinerError(f"miner {miner.name}: account and id of a miner never change; enter a new one")

@@ -17,6 +17,9 @@ from register.identity import InvalidIdentity, Kind, identify
 Language = Literal["en", "ru", "kk"]
 LANGUAGES: Final = ("en", "ru", "kk")
 CONTACTS_LIMIT = 10
+THRESHOLDS: Final = range(10_000, 10_000_000_000 + 1)
+"""Satoshis: above what the network relays, up to a hundred bitcoin."""
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _PHONE: Final = re.compile(r"\+?[0-9 ()-]{5,30}")
 
@@ -43,6 +46,10 @@ class Miner(msgspec.Struct, frozen=True):
     language: Language = "en"
     """Of what the miner is told."""
     contacts: tuple[Contact, ...] = ()
+    payout_threshold_sat: int = 0
+    """From which sum it wants to be paid; 0 for the pool's own."""
+    statement_token_sha256: str = ""
+    """Of the token that opens its statements; empty while it has none."""
 
     @property
     def kind(self) -> Kind:
@@ -73,6 +80,13 @@ class Miner(msgspec.Struct, frozen=True):
             )
         if self.language not in LANGUAGES:
             raise MinerError(f"{where}: language {self.language!r} must be one of {', '.join(LANGUAGES)}")
+        if self.payout_threshold_sat and self.payout_threshold_sat not in THRESHOLDS:
+            raise MinerError(
+                f"{where}: payout threshold of {self.payout_threshold_sat} satoshis: give {THRESHOLDS[0]} to "
+                f"{THRESHOLDS[-1]}, or 0 for the pool's own"
+            )
+        if self.statement_token_sha256 and not _SHA256.fullmatch(self.statement_token_sha256):
+            raise MinerError(f"{where}: statement_token_sha256 must be 64 hex digits, as token_hash gives")
         if len(self.contacts) > CONTACTS_LIMIT:
             raise MinerError(f"{where}: {len(self.contacts)} contacts; keep up to {CONTACTS_LIMIT}")
         for contact in self.contacts:

@@ -105,6 +105,7 @@ SCHEMA: Final[Mapping[str, Mapping[str, Field]]] = {
     "device_watch": {"overrate_percent": _whole(101, 10_000), "min_sigma": _whole(1, 100)},
     "address_change": {"waiting_hours": _whole(0, 24 * 366)},
     "suspension_payout": {"mode": _one_of("allow", "hold")},
+    "ended_payout": {"mode": _one_of("allow", "hold")},
     "distribution": {"date": _one_of("transfer", "credited")},
     "digital_assets": {"listed": _TEXTS},
     "mandatory_sale": {"min_share_bps": _whole(0, 10_000), "licensors": _some_of("AFSA", "NBK")},

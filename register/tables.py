@@ -396,6 +396,7 @@ TABLES: Final = {
             Column("language", "language", _one_of(LANGUAGES), empty="en"),
             Column("contacts", "contacts", _read_contacts, _write_contacts, ()),
             _text(WALLET, empty=""),
+            Column("payout_threshold_sat", "payout_threshold_sat", _read_whole, empty=0),
         ),
     ),
 }

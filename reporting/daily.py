@@ -21,11 +21,12 @@ from typing import Any, NamedTuple
 from payouts import journal
 from payouts.block_state import State
 from payouts.journal import EntryKind, Line
-from payouts.pplns import Split, Window, split
+from payouts.pplns import Split, Window, nobodys, split
+from payouts.terms import Scheme, TransactionFees
 from register.identity import Kind, identify
 from register.licence import COVERING
 from register.rules import Row, Rules
-from reporting.equalities import OWED, SCHEMA, reconcile
+from reporting.equalities import OWED, SCHEMA, class_of, reconcile
 from reporting.standing import Held, stretches
 
 
@@ -83,10 +84,14 @@ class MinerFacts:
 
 
 class BlockEvent(NamedTuple):
-    """A step of a block, at the instant (unix microseconds) at which it was also booked."""
+    """A step of a block, at the instant (unix microseconds) at which it was also booked.
+
+    `borne` is by miner what the pool bears of the block in this step, since the miner had been paid it.
+    """
 
     state: State
     at_us: int
+    borne: Mapping[int, int] = journal.NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,8 @@ class BlockFacts:
     reward_sat: int
     fees_sat: int
     commission_bps: int
+    scheme: Scheme
+    transaction_fees: TransactionFees
     window_size: int
     window: Window | None
     split: Split
@@ -135,7 +142,6 @@ Json = dict[str, Any]
 Lines = Mapping[str, Line]
 Moved = Counter[tuple[EntryKind, str]]
 _NOTHING = Line(0, 0, 0, 0)
-_OF_BLOCKS = (EntryKind.BLOCK_CONFIRMED, EntryKind.BLOCK_MATURED, EntryKind.BLOCK_REVERSED)
 
 
 def build(facts: DayFacts) -> Json:
@@ -172,7 +178,7 @@ def build(facts: DayFacts) -> Json:
         "miners": sorted(miners, key=lambda row: row["id"]),
         "blocks": sorted(blocks, key=lambda row: (row["height"], row["hash"])),
         "commission": _commission(lines, moved),
-        "journal": _journal(lines),
+        "journal": _journal(lines, facts.entries),
     }
     report["totals"] = _totals(report, facts, start_us, elapsed)
     for check in reconcile(report):
@@ -215,7 +221,13 @@ def _miner(facts: MinerFacts, lines: Lines, moved: Moved, rules: Rules, day: tup
         "rejected_by_reason": dict(facts.rejected),
         "work": str(facts.work),
         "average_hashrate": str(facts.work // max(elapsed, 1)),
-        **_party(lines, moved, journal.miner_immature(miner.id), journal.miner_payable(miner.id)),
+        **_party(
+            lines,
+            moved,
+            journal.miner_immature(miner.id),
+            journal.miner_payable(miner.id),
+            journal.miner_paying(miner.id),
+        ),
     }
 
 
@@ -248,7 +260,8 @@ def _licence(held: Held, rules: Rules, start_us: int, end_us: int) -> Json | Non
 def _commission(lines: Lines, moved: Moved) -> Json:
     immature, earned = journal.COMMISSION_IMMATURE, journal.COMMISSION_EARNED
     row: Json = _party(lines, moved, immature, earned)
-    del row["paid_sat"]  # commission is the pool's own: nobody is paid it
+    for key in ("paid_sat", "per_share_sat"):  # commission is the pool's own: nobody is paid it
+        del row[key]
     row["immature_sat"] = lines.get(immature, _NOTHING).closing
     row["earned_sat"] = lines.get(earned, _NOTHING).closing
     return row
@@ -263,18 +276,22 @@ def _moved(entries: Sequence[journal.Entry]) -> Moved:
     return moved
 
 
-def _party(lines: Lines, moved: Moved, immature: str, mature: str) -> dict[str, int]:
-    """What a party was owed before and after the day, and what the entries did to its two accounts."""
-    first, second = lines.get(immature, _NOTHING), lines.get(mature, _NOTHING)
-    reversed_sat = -moved[EntryKind.BLOCK_REVERSED, immature] - moved[EntryKind.BLOCK_REVERSED, mature]
+def _party(lines: Lines, moved: Moved, immature: str, *mature: str) -> dict[str, int]:
+    """What a party was owed before and after the day, and what the entries did to its accounts."""
+    accounts = (immature, *mature)
+
+    def sum_of(*kinds: EntryKind) -> int:
+        return sum(moved[kind, account] for kind in kinds for account in accounts)
+
     return {
-        "opening_sat": first.opening + second.opening,
+        "opening_sat": sum(lines.get(account, _NOTHING).opening for account in accounts),
         "credited_sat": moved[EntryKind.BLOCK_CONFIRMED, immature],
-        "matured_sat": moved[EntryKind.BLOCK_MATURED, mature],
-        "reversed_sat": reversed_sat,
-        # What leaves by an entry that is of no block is paid.
-        "paid_sat": -sum(moved[kind, mature] for kind in EntryKind if kind not in _OF_BLOCKS),
-        "closing_sat": first.closing + second.closing,
+        "matured_sat": moved[EntryKind.BLOCK_MATURED, mature[0]],
+        "reversed_sat": -sum_of(EntryKind.BLOCK_REVERSED),
+        "per_share_sat": sum_of(EntryKind.FPPS_CREDITED),
+        "paid_sat": -sum_of(*journal.OF_PAYOUTS),
+        "corrected_sat": sum_of(EntryKind.CORRECTION),
+        "closing_sat": sum(lines.get(account, _NOTHING).closing for account in accounts),
     }
 
 
@@ -286,8 +303,9 @@ def _block(block: BlockFacts, rules: Rules, end_us: int) -> Json:
     window = block.window
     worked = window.by_miner if window else {}
     what = f"split of block {block.hash}"
+    kept = block.fees_sat if block.transaction_fees == "pool" else 0
     recomputed = (
-        split(block.reward_sat, block.commission_bps, worked) if worked else Split(block.reward_sat, {})
+        split(block.reward_sat, block.commission_bps, worked, kept) if worked else nobodys(block.reward_sat)
     )
     if block.split != recomputed:
         raise DoesNotReconcile(what, f"stored is {block.split}, recomputed from its window is {recomputed}")
@@ -300,10 +318,12 @@ def _block(block: BlockFacts, rules: Rules, end_us: int) -> Json:
         "finder_miner_id": block.finder_id,
         "finder_worker": block.finder_worker,
         "state": str(history[-1].state),
-        "history": [{"state": str(event.state), "at": _time(rules, event.at_us)} for event in history],
+        "history": [_step(event, rules) for event in history],
         "reward_sat": block.reward_sat,
         "subsidy_sat": block.reward_sat - block.fees_sat,
         "fees_sat": block.fees_sat,
+        "scheme": block.scheme,
+        "transaction_fees": block.transaction_fees,
         "commission_bps": block.commission_bps,
         "commission_sat": block.split.commission,
         "window": None
@@ -316,23 +336,44 @@ def _block(block: BlockFacts, rules: Rules, end_us: int) -> Json:
             "last_slice": window.last_order,
         },
         "miners": [
-            {"miner_id": miner_id, "work": str(worked[miner_id]), "amount_sat": amount}
+            {
+                "miner_id": miner_id,
+                "work": str(worked[miner_id]),
+                "amount_sat": amount,
+                "commission_sat": block.split.commissions[miner_id],
+            }
             for miner_id, amount in sorted(block.split.amounts.items())
         ],
     }
 
 
-def _journal(lines: Lines) -> Json:
+def _step(event: BlockEvent, rules: Rules) -> Json:
+    borne = [{"miner_id": id_, "amount_sat": amount} for id_, amount in sorted(event.borne.items())]
+    step = {"state": str(event.state), "at": _time(rules, event.at_us)}
+    return {**step, "borne_by_pool": borne} if borne else step
+
+
+def _journal(lines: Lines, entries: Sequence[journal.Entry]) -> Json:
     classes: dict[str, list[Line]] = {}
     sides: dict[str, list[Line]] = {"assets": [], "liabilities": []}
     for account, line in lines.items():
-        owner, *rest = account.split(":")
-        classes.setdefault(f"miner:{rest[1]}" if owner == "miner" else account, []).append(line)
-        sides["assets" if owner == "asset" else "liabilities"].append(line)
+        classes.setdefault(class_of(account), []).append(line)
+        sides["assets" if journal.direction(account) == 1 else "liabilities"].append(line)
     return {
         "accounts": [{"account": account, **_sides(line)} for account, line in sorted(lines.items())],
         "classes": [{"class": name, **_sides(_added(rows))} for name, rows in sorted(classes.items())],
         "totals": {name: _sides(_added(rows)) for name, rows in sides.items()},
+        # Those of blocks follow from the blocks.
+        "entries": [_told(entry) for entry in entries if entry.kind not in journal.OF_BLOCKS],
+    }
+
+
+def _told(entry: journal.Entry) -> Json:
+    return {
+        "kind": str(entry.kind),
+        "payout_id": entry.payout_id,
+        "memo": entry.memo,
+        "postings": [{"account": account, "amount_sat": amount} for account, amount in entry.postings],
     }
 
 

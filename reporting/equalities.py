@@ -27,7 +27,9 @@ MALFORMED: Final = (KeyError, IndexError, TypeError, ValueError, AttributeError,
 """What reading a document of unknown shape raises."""
 _HEX32: Final = re.compile(r"[0-9a-f]{64}")
 _STATUSES: Final = frozenset({*Status, NO_LICENCE})
-_MINER_ACCOUNT: Final = re.compile(r"miner:([1-9][0-9]*):(immature|payable)")
+_MINER_ACCOUNT: Final = re.compile(r"miner:[1-9][0-9]*:(immature|payable|paying)")
+_LOSS_ACCOUNT: Final = re.compile(r"(pool:orphan_loss):[1-9][0-9]*")
+_POOLS_OWN: Final = ("pool:network_fees", "pool:fpps", "pool:correction")
 
 Object = Mapping[str, Any]
 
@@ -111,9 +113,19 @@ def _rewards(report: Object) -> str:
         parts = sum(_int(row, "amount_sat") for row in block["miners"])
         same(f"{what}: miners + commission and reward", parts + commission, reward)
         if block["window"] is not None:
-            rate = reward * _int(block, "commission_bps") // BPS
+            kept = _kept(block)
+            rate = kept + (reward - kept) * _int(block, "commission_bps") // BPS
             same(f"{what}: commission and its rate of the reward", commission, rate)
+            borne = sum(_int(row, "commission_sat") for row in block["miners"])
+            same(f"{what}: commission and what of it falls on the miners", commission, borne)
     return f"{len(report['blocks'])} blocks"
+
+
+def _kept(block: Object) -> int:
+    """Transaction fees that the pool does not share, by the terms of the block."""
+    if block["transaction_fees"] not in ("shared", "pool"):
+        raise Broken(f"transaction fees are {block['transaction_fees']!r}; they are shared or the pool's")
+    return _int(block, "fees_sat") if block["transaction_fees"] == "pool" else 0
 
 
 def _splits(report: Object) -> str:
@@ -131,10 +143,11 @@ def _splits(report: Object) -> str:
         same(f"{what}: work of the window", sum(work.values()), total)
         if total > size or (window["first_slice"] > 1 and total != size):
             raise Broken(f"{what}: the window holds {total} of work and its size is {size}")
-        recomputed = split(block["reward_sat"], block["commission_bps"], work)
+        recomputed = split(block["reward_sat"], block["commission_bps"], work, _kept(block))
         for row in block["miners"]:
             id_ = row["miner_id"]
             same(f"{what}: amount of miner {id_}", _int(row, "amount_sat"), recomputed.amounts[id_])
+            same(f"{what}: commission of miner {id_}", row["commission_sat"], recomputed.commissions[id_])
     return "recomputed by largest remainder"
 
 
@@ -201,26 +214,53 @@ def _accounts_close(report: Object) -> str:
 
 def _accounts_move(report: Object) -> str:
     accounts = _accounts(report)
-    moved = _movements(report)
-    paid = {miner["id"]: _int(miner, "paid_sat") for miner in report["miners"]}
-    expected: dict[str, tuple[int, int]] = {}
-    parties = [
-        *((f"miner:{id_}:immature", f"miner:{id_}:payable", id_, amount) for id_, amount in paid.items()),
-        ("pool:commission:immature", "pool:commission:earned", "commission", 0),
-        ("asset:coinbase:immature", "asset:coinbase:mature", "reward", sum(paid.values())),
-    ]
-    for immature, mature, party, paid_out in parties:
-        at = moved.get(party, Counter())
-        expected[immature] = (at["credited"], at["matured"] + at["reversed immature"])
-        expected[mature] = (at["matured"], at["reversed mature"] + paid_out)
+    expected = _expected_of_blocks(report)
+    for entry in report["journal"]["entries"]:
+        what = f"entry {entry['kind']} ({entry['memo']})"
+        same(f"{what}: the sum of its postings", sum(_int(one, "amount_sat") for one in entry["postings"]), 0)
+        for posting in entry["postings"]:
+            account = posting["account"]
+            if account not in expected:
+                raise Broken(f"{what}: account {account} belongs to nobody in this report")
+            own = posting["amount_sat"] * _direction(account)
+            expected[account]["in" if own > 0 else "out"] += abs(own)
     for account, row in accounts.items():
         if account not in expected:
             raise Broken(f"account {account} belongs to nobody in this report")
-        same(f"account {account}: in and out", (row["in_sat"], row["out_sat"]), expected[account])
-    for account, sides in expected.items():
+        sides = (expected[account]["in"], expected[account]["out"])
+        same(f"account {account}: in and out", (row["in_sat"], row["out_sat"]), sides)
+    for account, moves in expected.items():
         if account not in accounts:
-            same(f"account {account} is not listed, so it did not move", sides, (0, 0))
-    return "every movement is that of a block"
+            same(f"account {account} is not listed, so it did not move", (moves["in"], moves["out"]), (0, 0))
+    return f"every movement is that of a block or of one of {len(report['journal']['entries'])} other entries"
+
+
+def _expected_of_blocks(report: Object) -> dict[str, Counter[str]]:
+    """What goes into and out of every account that may be in the report, by the day's steps of blocks."""
+    moved = _movements(report)
+    miners = [row["id"] for row in report["miners"]]
+    parties: list[tuple[str, str, int | str]] = [
+        *(
+            (f"miner:{row['id']}:immature", f"miner:{row['id']}:payable", row["id"])
+            for row in report["miners"]
+        ),
+        ("pool:commission:immature", "pool:commission:earned", "commission"),
+        ("asset:coinbase:immature", "asset:coinbase:mature", "reward"),
+    ]
+    expected = {account: Counter[str]() for account in _POOLS_OWN}
+    for immature, mature, party in parties:
+        at = moved.get(party, Counter())
+        expected[immature] = Counter({"in": at["credited"], "out": at["matured"] + at["reversed immature"]})
+        expected[mature] = Counter({"in": at["matured"], "out": at["reversed mature"]})
+    for id_ in miners:
+        at = moved.get(id_, Counter())
+        expected[f"miner:{id_}:paying"] = Counter()
+        expected[f"pool:orphan_loss:{id_}"] = Counter({"in": at["recovered"], "out": at["borne"]})
+    return expected
+
+
+def _direction(account: str) -> int:
+    return 1 if account.startswith("asset:") else -1
 
 
 def _owed(report: Object) -> str:
@@ -228,10 +268,15 @@ def _owed(report: Object) -> str:
     same("miners named once each", len({row["id"] for row in report["miners"]}), len(report["miners"]))
     for row in report["miners"]:
         mine = [account for account in accounts if account.startswith(f"miner:{row['id']}:")]
-        closing = row["opening_sat"] + row["credited_sat"] - row["reversed_sat"] - row["paid_sat"]
+        given = row["credited_sat"] + row["per_share_sat"] + row["corrected_sat"]
+        closing = row["opening_sat"] + given - row["reversed_sat"] - row["paid_sat"]
         what = f"miner {row['account']}"
-        same(f"{what}: opening + credited - reversed - paid and closing", closing, _int(row, "closing_sat"))
+        same(f"{what}: opening + given - reversed - paid and closing", closing, _int(row, "closing_sat"))
         _party(what, row, [accounts[account] for account in mine], moved.get(row["id"], Counter()))
+        booked = _booked(report, f"miner:{row['id']}:")
+        same(f"{what}: paid and the entries of payouts", _int(row, "paid_sat"), -booked["payout"])
+        same(f"{what}: paid by share and its entries", _int(row, "per_share_sat"), booked["fpps_credited"])
+        same(f"{what}: corrected and its entries", _int(row, "corrected_sat"), booked["correction"])
     return f"{len(report['miners'])} miners"
 
 
@@ -240,11 +285,24 @@ def _commission(report: Object) -> str:
     immature, earned = (accounts.get(f"pool:commission:{kind}") for kind in ("immature", "earned"))
     same("commission immature", row["immature_sat"], immature["closing_sat"] if immature else 0)
     same("commission earned", row["earned_sat"], earned["closing_sat"] if earned else 0)
-    closing = row["opening_sat"] + row["credited_sat"] - row["reversed_sat"]
+    closing = row["opening_sat"] + row["credited_sat"] - row["reversed_sat"] + row["corrected_sat"]
     same("commission: opening + credited - reversed and closing", closing, _int(row, "closing_sat"))
+    booked = _booked(report, "pool:commission:")
+    same("commission: corrected and its entries", _int(row, "corrected_sat"), booked["correction"])
     both = [account for account in (immature, earned) if account]
     _party("commission", row, both, _movements(report).get("commission", Counter()))
     return f"{row['credited_sat']} satoshis credited"
+
+
+def _booked(report: Object, accounts: str) -> Counter[str]:
+    """What entries of no block did to accounts that begin like this, in their own direction, by kind."""
+    booked: Counter[str] = Counter()
+    for entry in report["journal"]["entries"]:
+        kind = "payout" if entry["kind"].startswith("payout_") else entry["kind"]
+        for posting in entry["postings"]:
+            if posting["account"].startswith(accounts):
+                booked[kind] += posting["amount_sat"] * _direction(posting["account"])
+    return booked
 
 
 def _party(what: str, row: Object, accounts: list[Object], moved: Counter[str]) -> None:
@@ -262,8 +320,8 @@ def _party(what: str, row: Object, accounts: list[Object], moved: Counter[str]) 
 def _classes(report: Object) -> str:
     sums: dict[str, Counter[str]] = {}
     for account, row in _accounts(report).items():
-        side = "assets" if account.startswith("asset:") else "liabilities"
-        for name in (_MINER_ACCOUNT.sub(r"miner:\2", account), side):
+        side = "assets" if _direction(account) == 1 else "liabilities"
+        for name in (class_of(account), side):
             sums.setdefault(name, Counter()).update({key: _int(row, key) for key in _SIDES})
     journal = report["journal"]
     told = {row["class"]: row for row in journal["classes"]} | journal["totals"]
@@ -276,6 +334,11 @@ def _classes(report: Object) -> str:
         assets, owed = (journal["totals"][side][key] for side in ("assets", "liabilities"))
         same(f"{key} of assets and of liabilities", assets, owed)
     return f"{journal['totals']['assets']['closing_sat']} satoshis on both sides"
+
+
+def class_of(account: str) -> str:
+    """Which accounts are added up together: those of one kind, of all miners."""
+    return _LOSS_ACCOUNT.sub(r"\1", _MINER_ACCOUNT.sub(r"miner:\1", account))
 
 
 def _totals(report: Object) -> str:
@@ -296,7 +359,16 @@ def _totals(report: Object) -> str:
 
 
 _SIDES: Final = ("opening_sat", "in_sat", "out_sat", "closing_sat")
-OWED: Final = ("opening_sat", "credited_sat", "matured_sat", "reversed_sat", "paid_sat", "closing_sat")
+OWED: Final = (
+    "opening_sat",
+    "credited_sat",
+    "matured_sat",
+    "reversed_sat",
+    "per_share_sat",
+    "paid_sat",
+    "corrected_sat",
+    "closing_sat",
+)
 _EQUALITIES: Final[tuple[tuple[str, Callable[[Object], str]], ...]] = (
     ("the header gives schema, version and place in the chain of reports", _header),
     ("the hashrates are work over the seconds of the day in Kazakhstan", _day),
@@ -305,7 +377,7 @@ _EQUALITIES: Final[tuple[tuple[str, Callable[[Object], str]], ...]] = (
     ("each block's history is possible", _histories),
     ("work without a licence is told", _licences),
     ("opening + in - out = closing for every account", _accounts_close),
-    ("every account moved as the day's blocks did", _accounts_move),
+    ("every account moved as the day's blocks and other entries did", _accounts_move),
     ("what each miner is owed agrees with its accounts and the blocks", _owed),
     ("the pool's commission agrees with its accounts and the blocks", _commission),
     ("the accounts add up, and assets are what is owed", _classes),
@@ -346,25 +418,29 @@ def _movements(report: Object) -> dict[int | str, Counter[str]]:
     for block in report["blocks"]:
         parts: dict[int | str, int] = {row["miner_id"]: row["amount_sat"] for row in block["miners"]}
         parts |= {"commission": block["commission_sat"], "reward": block["reward_sat"]}
-        for did in _steps(report, block):
+        for did, borne in _steps(report, block):
             for party, amount in parts.items():
-                moved.setdefault(party, Counter())[did] += amount
+                lost = borne.get(party, 0)
+                moved.setdefault(party, Counter())[did] += amount - lost
+                if lost and did != "matured":
+                    moved[party]["recovered" if did == "credited" else "borne"] += lost
     return moved
 
 
-def _steps(report: Object, block: Object) -> Iterator[str]:
-    """What the steps of a block on this day did to its money."""
+def _steps(report: Object, block: Object) -> Iterator[tuple[str, dict[int | str, int]]]:
+    """What the steps of a block on this day did to its money; and by miner, what of it the pool bore."""
     start, end = _bounds(report)
     before = ""
     for event in block["history"]:
         if start <= _time(event["at"]) < end:
+            borne = {row["miner_id"]: _int(row, "amount_sat") for row in event.get("borne_by_pool", ())}
             match before, event["state"]:
                 case _, "confirmed":
-                    yield "credited"
+                    yield "credited", borne
                 case _, "mature":
-                    yield "matured"
+                    yield "matured", borne
                 case "confirmed", "orphaned":
-                    yield "reversed immature"
+                    yield "reversed immature", borne
                 case "mature", "orphaned":
-                    yield "reversed mature"
+                    yield "reversed mature", borne
         before = event["state"]

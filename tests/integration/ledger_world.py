@@ -12,9 +12,9 @@ from uuid import uuid4
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from payouts.terms import DatedTerms, Terms
 from pool.database import batch, gateway
 from pool.gateway_store import register_gateway
-from pool.intake import LedgerSettings
 from pool.ledger import Ledger
 from pool.node import NodeDown, NodeWrongChain
 from pool.records import Found, Record, Reject, Share, encode_batch, encode_records
@@ -105,13 +105,13 @@ class World:
         self.now_us = NOON
         self.told: list[list[Record]] = []
         self.miners: list[Miner] = []
-        self.settings = LedgerSettings(window_multiple=2, commission_bps=150)
+        self.terms = DatedTerms(Terms("pplns", 2, 150, "shared"))
         self.ledger = self.new_ledger()
         self._number = 0
         self._seq = 0
 
     def new_ledger(self) -> Ledger:
-        return Ledger(self.engine, [self.node], RULES, self.settings, lambda: self.now_us)
+        return Ledger(self.engine, [self.node], RULES, self.terms, lambda: self.now_us)
 
     async def settle_in(self) -> None:
         """Enter the miners and the gateway."""

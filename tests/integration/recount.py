@@ -68,7 +68,7 @@ def _proven(share: Share) -> str:
 
 def _slices(run: Sequence[Share], won: bool) -> list[tuple[int, int]]:
     """Miner and work of each slice: by first share, the winner's last; a day is one in Kazakhstan."""
-    work: dict[tuple[int, str, int], int] = defaultdict(int)
+    work: dict[tuple[int, int], int] = defaultdict(int)
     for share in run:
         work[_key(share)] += 2**256 // (int.from_bytes(share.target, "big") + 1)
     keys = list(work)
@@ -78,8 +78,8 @@ def _slices(run: Sequence[Share], won: bool) -> list[tuple[int, int]]:
     return [(key[0], work[key]) for key in keys]
 
 
-def _key(share: Share) -> tuple[int, str, int]:
-    return share.miner_id, share.worker, (share.at_us // 1_000_000 + 5 * 3600) // 86400
+def _key(share: Share) -> tuple[int, int]:
+    return share.miner_id, (share.at_us // 1_000_000 + 5 * 3600) // 86400
 
 
 def _split(

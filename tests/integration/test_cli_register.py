@@ -53,6 +53,18 @@ def test_a_miner_by_hand_from_entry_to_the_end_of_its_licence(office: Office) ->
     assert (miner.language, miner.contacts) == ("kk", ())
 
 
+def test_a_miner_has_a_payout_threshold_of_its_own(office: Office) -> None:
+    office.do(f"miners add altai --title Altai --bin {BIN} --payout-threshold 250000")
+    assert "250,000 satoshis" in office.see("miners show altai")
+    said = office.fail("miners set altai --payout-threshold 9999")
+    assert "give 10000 to 10000000000, or 0" in said
+    office.do("miners set altai --language kk")
+    assert office.register().miner("altai").payout_threshold_sat == 250_000
+    office.do("miners set altai --payout-threshold 0")
+    assert office.register().miner("altai").payout_threshold_sat == 0
+    assert "the pool's threshold" in office.see("miners show altai")
+
+
 def test_a_unit_by_hand_changed_given_away_and_excluded(office: Office) -> None:
     office.enter_altai()
     office.do(f"miners add ile --title Ile --bin {OTHER_BIN}")

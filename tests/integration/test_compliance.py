@@ -10,14 +10,14 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from payouts.slices import Slice
-from pool import register_store
+from pool import compliance, register_store
 from pool.compliance import Compliance, read_hour
-from pool.database import batch, slice_
+from pool.database import batch
 from pool.device_watch import CLOSE_US, HOUR_US, MINUTE_US, Hour, hour_of, part_of
 from pool.gateway_store import register_gateway
 from pool.intake import Taken
 from pool.ledger import Ledger
+from pool.records import Record, Share
 from register.clerk import Terms
 from register.person import Actor, Role
 from register.sighting import Seen, Sighting, SightingKind
@@ -41,7 +41,7 @@ class Desk:
             world.engine,
             [world.node],
             RULES,
-            world.settings,
+            world.terms,
             lambda: world.now_us,
             self.taken,
         )
@@ -163,40 +163,58 @@ async def change_rate(desk: Desk, number: str, at_us: int) -> None:
         clerk.change_device(msgspec.structs.replace(device, nominal_ghs=device.nominal_ghs - 1))
 
 
-async def test_hours_counted_by_postgres_are_those_counted_in_memory(desk: Desk) -> None:
-    """Slices of all lengths and sizes, over the edges of hours, at two gateways."""
+async def test_hours_read_from_batches_are_those_counted_in_memory(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches of all lengths, over the edges of hours and days, at two gateways, some with blocks."""
+    monkeypatch.setattr(compliance, "BATCHES_AT_ONCE", 7)
     dice = random.Random(7)
-    rows = []
-    for position in range(1000, 1400):
-        first_us = NOON + dice.randrange(3 * HOUR_US)
-        last_us = first_us + dice.choice([0, 1, dice.randrange(MINUTE_US), dice.randrange(2 * HOUR_US)])
-        work, shares = dice.randrange(1, 2 ** dice.randrange(1, 120)), dice.randrange(1, 10_000)
-        worker = dice.choice(["rig1", "rig2", "rig3"])
-        rows.append(Slice(dice.randint(1, 2), worker, DAY, work, shares, first_us, last_us, None))
-        gateway = (desk.world._number, desk.other_gateway)[position % 2]
-        async with desk.world.engine.begin() as connection:
-            await connection.execute(
-                sa.insert(batch).values(
-                    gateway_number=gateway,
-                    first_seq=position,
-                    last_seq=position,
-                    records=1,
-                    payload=b"",
-                    position=position,
-                )
+    world = desk.world
+    counted = {start_us: Hour(start_us) for start_us in range(NOON, NOON + 12 * HOUR_US, HOUR_US)}
+
+    def count(taken: Taken) -> None:
+        for one in taken.slices:
+            for start_us in range(hour_of(one.first_us), one.last_us + 1, HOUR_US):
+                if start_us in counted:
+                    name = (one.miner_id, one.worker)
+                    counted[start_us].add(taken.gateway_number, name, part_of(one, start_us))
+
+    world.ledger = Ledger(world.engine, [world.node], RULES, world.terms, lambda: world.now_us, count)
+    own = world._number
+    for _ in range(60):
+        world._number = dice.choice([own, desk.other_gateway])
+        first_us = NOON + dice.randrange(12 * HOUR_US)
+        long = dice.choice([1, MINUTE_US, 2 * HOUR_US])
+        records: list[Record] = [
+            world.share(
+                dice.randint(1, 2),
+                dice.choice(["rig1", "rig2"]),
+                target=(2 ** dice.randrange(140, 250)).to_bytes(32, "big"),
+                at_us=first_us + dice.randrange(long),
             )
-            values = msgspec.to_builtins(rows[-1], builtin_types=(type(DAY),))
-            del values["wins"]
-            await connection.execute(
-                sa.insert(slice_).values(position=position, batch_position=position, **values)
-            )
-    for start_us in range(NOON, NOON + 5 * HOUR_US, HOUR_US):
-        counted = Hour(start_us)
-        for number, one in enumerate(rows, 1000):
-            if start_us in range(hour_of(one.first_us), one.last_us + 1, HOUR_US):
-                gateway = (desk.world._number, desk.other_gateway)[number % 2]
-                counted.add(gateway, (one.miner_id, one.worker), part_of(one, start_us))
-        assert content(await read_hour(desk.world.engine, start_us)) == content(counted)
+            for _ in range(dice.randrange(30))
+        ]
+        last = records[-1] if records else None
+        if isinstance(last, Share) and dice.random() < 0.2:
+            records.append(world.found(last))
+            records.append(world.share(last.miner_id, last.worker, at_us=first_us))
+        records.append(world.reject(1))
+        await world.tell(*records)
+    world.now_us = NOON + 13 * HOUR_US
+    await world.work()
+    for start_us, hour in counted.items():
+        assert content(await read_hour(world.engine, RULES.day_of, start_us)) == content(hour)
+    assert any(hour.rates for hour in counted.values())
+
+
+async def test_batches_that_nobody_looked_into_are_read_too(desk: Desk) -> None:
+    """As a ledger of before left them: it did not say when the shares of a batch were."""
+    await desk.mine(range(3), shares=2)
+    before = content(await read_hour(desk.world.engine, RULES.day_of, NOON))
+    async with desk.world.engine.begin() as connection:
+        await connection.execute(sa.update(batch).values(first_us=None, last_us=None))
+    assert content(await read_hour(desk.world.engine, RULES.day_of, NOON)) == before
+    assert before != content(Hour(NOON))
 
 
 def content(hour: Hour) -> tuple[object, object]:

@@ -124,9 +124,11 @@ async def test_work_is_exact_up_to_the_largest(world: World) -> None:
                 position=1,
                 batch_position=1,
                 miner_id=1,
-                worker="",
+                taken_on=sa.func.current_date(),
                 day=sa.func.current_date(),
                 work=largest,
+                total=largest,
+                miner_total=largest,
                 shares=1,
                 first_us=1,
                 last_us=1,
@@ -192,7 +194,7 @@ async def test_split_that_is_not_the_reward_is_refused(world: World) -> None:
     share = world.share(1)
     await world.tell(share, world.found(share))
     await world.work()
-    extra = "INSERT INTO split SELECT hash, 2, 1, 1 FROM block"
+    extra = "INSERT INTO split SELECT hash, 2, 1, 1, 0 FROM block"
     await refuses(world.engine, extra, match="refused: parts of")
     copied = """
         INSERT INTO block SELECT repeat('ab', 32), height, previous_hash, found_us, day, miner_id, worker,

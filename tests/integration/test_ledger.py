@@ -43,7 +43,7 @@ async def test_positions_have_no_gap(world: World) -> None:
         await world.tell(world.share(1), world.share(2), world.reject(3), world.share(1, "b"))
     await world.work()
     positions = await world.rows("SELECT position FROM slice ORDER BY position")
-    assert [one for (one,) in positions] == list(range(1, 16))
+    assert [one for (one,) in positions] == list(range(1, 11))
     batches = await world.rows("SELECT id, position FROM batch ORDER BY id")
     assert [position for _, position in batches] == [1, 2, 3, 4, 5]
     assert await world.rows("SELECT sum(count) FROM reject WHERE miner_id = 3") == [(5,)]
@@ -235,7 +235,6 @@ async def test_splits_are_those_recomputed_from_the_raw_records(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """I2 and I4: window and split, computed again the slow way from the records that the gateway told."""
-    monkeypatch.setattr(ledger_store, "WINDOW_CHUNK", 3)
     luck = random.Random(20261124)
     for height in range(1, 9):
         for _ in range(luck.randrange(3)):
@@ -283,18 +282,18 @@ def divided(slices: list[tuple[int, int]], found: Found) -> dict[int, int]:
 
 
 def runs(records: list[Record]) -> Iterator[tuple[list[tuple[int, int]], Found | None]]:
-    """(miner, work) of each worker of a run, the winner's last; a run ends with a block or with its batch."""
-    work: dict[tuple[int, str], int] = {}
-    last = (0, "")
+    """(miner, work) of each miner of a run, the winner's last; a run ends with a block or with its batch."""
+    work: dict[int, int] = {}
+    last = 0
     for record in records:
         if isinstance(record, Share):
-            last = (record.miner_id, record.worker)
+            last = record.miner_id
             work[last] = work.get(last, 0) + 2**256 // (int.from_bytes(record.target, "big") + 1)
         elif isinstance(record, Found):
             work[last] = work.pop(last)
-            yield [(miner_id, done) for (miner_id, _), done in work.items()], record
+            yield list(work.items()), record
             work = {}
-    yield [(miner_id, done) for (miner_id, _), done in work.items()], None
+    yield list(work.items()), None
 
 
 async def test_batch_that_cannot_be_read_stops_the_ledger(world: World) -> None:
@@ -311,7 +310,7 @@ async def test_batch_that_cannot_be_read_stops_the_ledger(world: World) -> None:
 async def test_share_of_nobody_stops_the_ledger(world: World) -> None:
     """I6: work is only ever credited to a miner of the register."""
     await world.tell(world.share(99))
-    with pytest.raises(LedgerError, match="slice_miner_id_fkey"):
+    with pytest.raises(LedgerError, match="miner_work_miner_id_fkey"):
         await world.work()
     assert await world.rows("SELECT count(*) FROM batch WHERE position IS NOT NULL") == [(0,)]
 
@@ -390,7 +389,7 @@ async def test_ledger_that_loses_its_connection_can_no_longer_write(world: World
 
 async def test_ledger_waits_for_a_database_that_is_away(world: World) -> None:
     nowhere = create_engine("postgresql://postgres@/x?host=/nonexistent")
-    one = Ledger(nowhere, [world.node], RULES, world.settings)
+    one = Ledger(nowhere, [world.node], RULES, world.terms)
     task = asyncio.create_task(one.run())
     await until(lambda: one.outage)
     assert not task.done()

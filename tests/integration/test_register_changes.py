@@ -76,7 +76,13 @@ CHANGES: Mapping[tuple[str, str], tuple[str, Any]] = {
     ("POST", "/miners"): ("/miners", new_miner()),
     ("PUT", "/miners/{key}"): (
         "/miners/miner1",
-        {"reason": "renamed", "title": "Alpha", "bin": "230440000105", "language": "kk"},
+        {
+            "reason": "renamed",
+            "title": "Alpha",
+            "bin": "230440000105",
+            "language": "kk",
+            "payout_threshold_sat": 50_000,
+        },
     ),
     ("POST", "/centres"): ("/centres", new_centre()),
     ("PUT", "/centres/{key:path}"): (

@@ -16,9 +16,17 @@ from payouts.journal import (
     block_confirmed,
     block_matured,
     block_reversed,
+    correction,
     direction,
-    miner_immature,
+    lost_of,
     miner_payable,
+    miner_paying,
+    orphan_loss,
+    payout_cancelled,
+    payout_confirmed,
+    payout_released,
+    payout_reserved,
+    payout_reversed,
     statement,
 )
 from payouts.pplns import Split, split
@@ -36,18 +44,31 @@ def histories(draw: st.DrawFn) -> tuple[list[Entry], list[tuple[Split, State]]]:
     """Entries of a few blocks walking the state table at random, interleaved; and where each block stands."""
     splits = draw(st.lists(SPLITS, min_size=1, max_size=5))
     states = [State.FOUND] * len(splits)
-    entries = []
+    entries: list[Entry] = []
     for which in draw(st.lists(st.integers(0, len(splits) - 1), max_size=25)):
-        state, name = states[which], f"{which:064x}"
-        following = draw(st.sampled_from(sorted(NEXT[state])))
-        if following is State.CONFIRMED:
-            entries.append(block_confirmed(name, splits[which]))
-        elif following is State.MATURE:
-            entries.append(block_matured(name, splits[which]))
-        elif state is not State.FOUND:
-            entries.append(block_reversed(name, splits[which], state))
+        following = draw(st.sampled_from(sorted(NEXT[states[which]])))
+        entries += step(entries, f"{which:064x}", splits[which], states[which], following)
         states[which] = following
     return entries, list(zip(splits, states, strict=True))
+
+
+def step(before: list[Entry], name: str, part: Split, state: State, following: State) -> list[Entry]:
+    """What a block's step books, as the ledger does it."""
+    reversals = [one for one in before if one.block_hash == name and one.kind is EntryKind.BLOCK_REVERSED]
+    lost = lost_of(reversals[-1] if reversals else None)
+    match following:
+        case State.CONFIRMED:
+            return [block_confirmed(name, part, lost)]
+        case State.MATURE:
+            return [block_matured(name, part, lost)]
+        case State.ORPHANED if state in (State.CONFIRMED, State.MATURE):
+            return [block_reversed(name, part, state, payable(before), lost)]
+    return []
+
+
+def payable(entries: list[Entry]) -> dict[int, int]:
+    now = balances(entries)
+    return {id_: -now.get(miner_payable(id_), 0) for id_ in range(1, 7)}
 
 
 @given(histories())
@@ -94,7 +115,7 @@ def test_i3_opening_plus_in_minus_out_is_closing_for_every_account(
 
 
 def test_a_block_from_confirmation_to_payable() -> None:
-    part = Split(10, {1: 60, 2: 30})
+    part = Split(10, {1: 60, 2: 30}, {1: 7, 2: 3})
     credited = block_confirmed("ab", part)
     assert credited.kind is EntryKind.BLOCK_CONFIRMED
     assert credited.postings == (
@@ -114,7 +135,7 @@ def test_a_block_from_confirmation_to_payable() -> None:
 
 
 def test_parts_of_zero_are_not_posted() -> None:
-    assert block_confirmed("ab", Split(0, {1: 1, 2: 0})).postings == (
+    assert block_confirmed("ab", Split(0, {1: 1, 2: 0}, {1: 0, 2: 0})).postings == (
         Posting("asset:coinbase:immature", 1),
         Posting("miner:1:immature", -1),
     )
@@ -123,7 +144,7 @@ def test_parts_of_zero_are_not_posted() -> None:
 @pytest.mark.parametrize("state", [State.FOUND, State.ORPHANED])
 def test_nothing_booked_cannot_be_reversed(state: State) -> None:
     with pytest.raises(ValueError, match="nothing can be reversed"):
-        block_reversed("ab", Split(0, {1: 1}), state)
+        block_reversed("ab", Split(0, {1: 1}, {1: 0}), state)
 
 
 @pytest.mark.parametrize(
@@ -147,3 +168,84 @@ def test_i3_what_does_not_balance_cannot_be_an_entry(
 
 def test_account_names() -> None:
     assert (miner_immature(12), miner_payable(12)) == ("miner:12:immature", "miner:12:payable")
+
+
+@given(st.data())
+def test_i3_a_lost_block_is_borne_by_the_pool_as_far_as_it_was_paid_and_comes_back(
+    data: st.DataObject,
+) -> None:
+    """Blocks come and go while miners are paid: no miner ever owes, and what it gets in the end is its due."""
+    parts = data.draw(st.lists(SPLITS, min_size=1, max_size=3))
+    states = [State.FOUND] * len(parts)
+    entries: list[Entry] = []
+    paid: Counter[int] = Counter()
+    for number in range(data.draw(st.integers(0, 30))):
+        if data.draw(st.booleans()):
+            amounts = {
+                id_: data.draw(st.integers(1, owed)) for id_, owed in payable(entries).items() if owed > 0
+            }
+            if amounts:
+                entries += [payout_reserved(number, amounts), payout_confirmed(number, amounts, 7)]
+                paid.update(amounts)
+            continue
+        which = data.draw(st.integers(0, len(parts) - 1))
+        following = data.draw(st.sampled_from(sorted(NEXT[states[which]])))
+        entries += step(entries, f"{which:064x}", parts[which], states[which], following)
+        states[which] = following
+        now = balances(entries)
+        assert all(amount <= 0 for account, amount in now.items() if account.startswith("miner:"))
+        assert all(amount >= 0 for account, amount in now.items() if account.startswith("pool:orphan_loss"))
+    # When all blocks are mature in the end, each miner has what they gave, paid or payable, and no loss is left.
+    for which, part in enumerate(parts):
+        for following in (State.ORPHANED, State.CONFIRMED, State.MATURE):
+            if following in NEXT[states[which]] and states[which] is not State.MATURE:
+                entries += step(entries, f"{which:064x}", part, states[which], following)
+                states[which] = following
+    now = balances(entries)
+    for id_ in range(1, 7):
+        due = sum(part.amounts.get(id_, 0) for part in parts)
+        assert paid[id_] - now.get(miner_payable(id_), 0) == due
+        assert now.get(orphan_loss(id_), 0) == 0
+    assert now["asset:coinbase:mature"] == sum(p.reward for p in parts) - paid.total() - 7 * sum(
+        entry.kind is EntryKind.PAYOUT_CONFIRMED for entry in entries
+    )
+
+
+def test_i5_a_payout_from_reserved_to_paid_and_back() -> None:
+    amounts = {1: 60, 2: 30}
+    reserved, confirmed = payout_reserved(4, amounts), payout_confirmed(4, amounts, 5)
+    assert balances([reserved]) == {
+        miner_payable(1): 60,
+        miner_payable(2): 30,
+        miner_paying(1): -60,
+        miner_paying(2): -30,
+    }
+    assert {account: amount for account, amount in balances([reserved, confirmed]).items() if amount} == {
+        miner_payable(1): 60,
+        miner_payable(2): 30,
+        "pool:network_fees": 5,
+        "asset:coinbase:mature": -95,
+    }
+    assert balances([reserved, confirmed, payout_reversed(4, confirmed)]) == balances([reserved]) | {
+        "pool:network_fees": 0,
+        "asset:coinbase:mature": 0,
+    }
+    assert not any(balances([reserved, payout_released(4, amounts)]).values())
+    cancelled = payout_cancelled(4, amounts, 8)
+    assert {account: amount for account, amount in balances([reserved, cancelled]).items() if amount} == {
+        "pool:network_fees": 8,
+        "asset:coinbase:mature": -8,
+    }
+    assert balances([reserved, cancelled, payout_reversed(4, cancelled)])[miner_paying(1)] == -60
+
+
+def test_a_payout_is_not_reversed_by_another_entry() -> None:
+    with pytest.raises(ValueError, match="cannot be reversed"):
+        payout_reversed(4, payout_reserved(4, {1: 1}))
+    with pytest.raises(ValueError, match="cannot be reversed"):
+        payout_reversed(5, payout_confirmed(4, {1: 1}, 0))
+
+
+def test_a_correction_says_why() -> None:
+    with pytest.raises(ValueError, match="needs a reason"):
+        correction([Posting("miner:1:payable", -1), Posting("pool:correction", 1)], " ")

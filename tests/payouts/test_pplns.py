@@ -83,15 +83,21 @@ def test_window_objects_check_themselves(
         Window(*values)
 
 
-def slow_split(reward: int, bps: int, by_miner: dict[int, int]) -> Split:
+def slow_parts(amount: int, by_miner: dict[int, int]) -> dict[int, int]:
     """Exact fractions; the satoshis left are handed out one at a time to whoever is owed most of one."""
+    exact = {m: Fraction(amount * w, sum(by_miner.values())) for m, w in by_miner.items()}
+    parts = {m: int(part) for m, part in exact.items()}
+    while sum(parts.values()) < amount:
+        owed = max(exact[m] - parts[m] for m in exact)
+        parts[min(m for m in exact if exact[m] - parts[m] == owed)] += 1
+    return parts
+
+
+def slow_split(reward: int, bps: int, by_miner: dict[int, int]) -> Split:
+    """Commission first, the rest by work."""
     commission = int(Fraction(reward) * Fraction(bps, 10_000))
-    exact = {m: Fraction((reward - commission) * w, sum(by_miner.values())) for m, w in by_miner.items()}
-    amounts = {m: int(part) for m, part in exact.items()}
-    while commission + sum(amounts.values()) < reward:
-        owed = max(exact[m] - amounts[m] for m in exact)
-        amounts[min(m for m in exact if exact[m] - amounts[m] == owed)] += 1
-    return Split(commission, amounts)
+    amounts = slow_parts(reward - commission, by_miner)
+    return Split(commission, amounts, slow_parts(commission, by_miner))
 
 
 @given(REWARD, BPS, WORK)
@@ -126,13 +132,14 @@ def test_ties_go_to_the_lower_miner_id() -> None:
 def test_a_worked_example() -> None:
     # 3.125 BTC, 1 %: commission 3125000; 309375000 shared over 7 units of work as 4, 2, 1
     found = split(312_500_000, 100, {1: 4, 2: 2, 3: 1})
-    assert found == Split(3_125_000, {1: 176_785_714, 2: 88_392_857, 3: 44_196_429})
+    amounts = {1: 176_785_714, 2: 88_392_857, 3: 44_196_429}
+    assert found == Split(3_125_000, amounts, {1: 1_785_714, 2: 892_857, 3: 446_429})
 
 
 @pytest.mark.parametrize(
     ("reward", "bps", "by_miner", "message"),
     [
-        (-1, 0, {1: 1}, "cannot be negative"),
+        (-1, 0, {1: 1}, "must hold"),
         (1, -1, {1: 1}, "0 to 10000"),
         (1, 10_001, {1: 1}, "0 to 10000"),
         (1, 0, {}, "at least one miner"),
@@ -146,4 +153,4 @@ def test_splits_that_cannot_be(reward: int, bps: int, by_miner: dict[int, int], 
 
 def test_a_split_with_a_negative_part_cannot_be_made() -> None:
     with pytest.raises(ValueError, match="no part may be negative"):
-        Split(0, {1: -1})
+        Split(0, {1: -1}, {1: 0})

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payouts.slices import Share, Slice, cut
+from payouts.slices import Share, Slice, cut, of_miners
 
 DAY0 = dt.date(2026, 1, 1)
 
@@ -95,3 +95,13 @@ def test_the_winner_stands_last_and_its_earlier_shares_with_it() -> None:
 def test_a_share_without_work_is_refused() -> None:
     with pytest.raises(ValueError, match="miner 4 worker 'w' at 9 has work 0"):
         cut([Share(9, 4, "w", 0, None)], day_of)
+
+
+@given(shares_strategy)
+def test_i4_slices_of_miners_are_those_of_their_workers_put_together(shares: list[Share]) -> None:
+    workers = cut(shares, day_of)
+    miners = of_miners(workers)
+    assert sum(one.work for one in miners) == sum(one.work for one in workers)
+    assert [one.wins for one in miners if one.wins] == [one.wins for one in workers if one.wins]
+    # The same as if every miner had one worker.
+    assert miners == cut([share._replace(worker="") for share in shares], day_of)

@@ -44,7 +44,7 @@ def test_window_ends_with_the_winning_share() -> None:
     kept = sort_records(
         [share(0), share(1, miner_id=3), winner, found(winner), share(3, miner_id=2), share(4)], day_of
     )
-    assert [(one.miner_id, one.wins is not None) for one in kept.slices] == [
+    assert [(one.miner_id, one.wins is not None) for one in kept.miners] == [
         (1, False),
         (3, False),
         (2, True),
@@ -56,8 +56,8 @@ def test_window_ends_with_the_winning_share() -> None:
 
 def test_uncredited_block_ends_the_window_before_it() -> None:
     kept = sort_records([share(0), found(None, credited=False), share(1)], day_of)
-    assert [one.shares for one in kept.slices] == [1, 1]
-    assert all(one.wins is None for one in kept.slices)
+    assert [one.shares for one in kept.miners] == [1, 1]
+    assert all(one.wins is None for one in kept.miners)
     assert [each.slices_before for each in kept.founds] == [1]
 
 
@@ -65,14 +65,14 @@ def test_block_told_without_its_share_ends_the_window_where_it_stands() -> None:
     stranger = found(None)
     kept = sort_records([share(0), stranger], day_of)
     assert [each.slices_before for each in kept.founds] == [1]
-    assert kept.slices[0].wins is None
+    assert kept.miners[0].wins is None
 
 
 def test_refusals_are_counted_by_miner_worker_day_and_reason() -> None:
     late = Reject(HOUR_US * 20, 1, "a", "stale")
     kept = sort_records([Reject(0, 1, "a", "stale"), Reject(1, 1, "a", "stale"), late], day_of)
     assert sorted((key.day.day, count) for key, count in kept.rejects.items()) == [(1, 2), (2, 1)]
-    assert kept.slices == []
+    assert kept.workers == kept.miners == []
 
 
 records = st.lists(
@@ -100,14 +100,23 @@ def test_nothing_is_lost_and_nothing_counted_twice(batch: list[Record]) -> None:
         if isinstance(record, Share):
             shares[record.miner_id, record.worker, day_of(record.at_us)] += 1
     sliced: Counter[tuple[int, str, dt.date]] = Counter()
-    for one in kept.slices:
+    for one in kept.workers:
         assert one.work == 16 * one.shares
         sliced[one.miner_id, one.worker, one.day] += one.shares
     assert sliced == shares
+    by_miner: Counter[tuple[int, dt.date]] = Counter()
+    for one in kept.miners:
+        assert (one.work, one.worker) == (16 * one.shares, "")
+        by_miner[one.miner_id, one.day] += one.shares
+    assert sum(by_miner.values()) == shares.total()
+    assert all(
+        count == sum(part for (id_, _, on), part in shares.items() if (id_, on) == (miner_id, day))
+        for (miner_id, day), count in by_miner.items()
+    )
     assert kept.rejects.total() == sum(isinstance(record, Reject) for record in batch)
     before = [
         sum(isinstance(each, Share) for each in batch[:place])
         for place, record in enumerate(batch)
         if isinstance(record, Found)
     ]
-    assert [sum(one.shares for one in kept.slices[: each.slices_before]) for each in kept.founds] == before
+    assert [sum(one.shares for one in kept.miners[: each.slices_before]) for each in kept.founds] == before

@@ -136,6 +136,7 @@ def test_i8_the_defaults_of_the_open_questions() -> None:
     assert RULES.on("accreditation", day).integer("term_years") == 0
     assert text("unknown_device", "mode") == "strict"
     assert text("suspension_payout", "mode") == "allow"
+    assert text("ended_payout", "mode") == "allow"  # O-30, Q-15
     assert RULES.on("retention", day).integer("years") == 5  # O-65
     assert "Bitcoin" in RULES.on("digital_assets", day).texts("listed")  # O-33
 

@@ -86,6 +86,7 @@ miners = st.builds(
     Miner,
     *(st.just(0), words, words, st.sampled_from((BIN, IIN)), st.sampled_from(("en", "ru", "kk"))),
     st.lists(contacts, max_size=4).map(tuple),
+    st.integers(0, 10**10),
 )
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from payouts import journal
 from payouts.block_state import State
-from payouts.pplns import Split, Window, split
+from payouts.journal import EntryKind, Posting
+from payouts.pplns import Window, nobodys, split
 from register.licence import Licence
 from register.miner import Miner
 from register.payout_address import PayoutAddress
@@ -54,9 +55,11 @@ class World:
                 reward_sat=reward,
                 fees_sat=reward // 100,
                 commission_bps=150,
+                scheme="pplns",
+                transaction_fees="shared",
                 window_size=total if first > 1 else total + 9,
                 window=Window(first, 1, first + 3, total, work) if work else None,
-                split=split(reward, 150, work) if work else Split(reward, {}),
+                split=split(reward, 150, work) if work else nobodys(reward),
                 history=(BlockEvent(State.FOUND, at_us),),
             )
         )
@@ -65,13 +68,35 @@ class World:
     def step(self, number: int, state: State, at_us: int) -> None:
         block = self.blocks[number]
         before = block.history[-1].state
-        self.blocks[number] = replace(block, history=(*block.history, BlockEvent(state, at_us)))
+        lost, entry = self._lost(block.hash), None
         if state is State.CONFIRMED:
-            self.booked.append((at_us, journal.block_confirmed(block.hash, block.split)))
+            entry = journal.block_confirmed(block.hash, block.split, lost)
         elif state is State.MATURE:
-            self.booked.append((at_us, journal.block_matured(block.hash, block.split)))
+            entry = journal.block_matured(block.hash, block.split, lost)
         elif before is not State.FOUND:
-            self.booked.append((at_us, journal.block_reversed(block.hash, block.split, before)))
+            entry = journal.block_reversed(block.hash, block.split, before, self.payable(), lost)
+            lost = journal.lost_of(entry)
+        if entry is not None:
+            self.booked.append((at_us, entry))
+        event = BlockEvent(state, at_us, journal.NOTHING if entry is None else lost)
+        self.blocks[number] = replace(block, history=(*block.history, event))
+
+    def _lost(self, block_hash: str) -> dict[int, int]:
+        of_block = [
+            entry
+            for _, entry in self.booked
+            if entry.block_hash == block_hash and entry.kind is EntryKind.BLOCK_REVERSED
+        ]
+        return journal.lost_of(of_block[-1] if of_block else None)
+
+    def payable(self) -> dict[int, int]:
+        balances = journal.balances(entry for _, entry in self.booked)
+        return {id_: -balances.get(journal.miner_payable(id_), 0) for id_ in (1, 2, 3)}
+
+    def pay(self, payout_id: int, amounts: dict[int, int], at_us: int, confirmed_us: int) -> None:
+        """A payout: money reserved, and out of the pool when it is confirmed, at a fee."""
+        self.booked.append((at_us, journal.payout_reserved(payout_id, amounts)))
+        self.booked.append((confirmed_us, journal.payout_confirmed(payout_id, amounts, 1234)))
 
     def facts(self, day: dt.date = DAY, **changes: Any) -> DayFacts:
         start, end = RULES.day_bounds(day)
@@ -104,7 +129,17 @@ def lived_in() -> World:
         world.step(world.find(before, reward, {1: 2**64, 2: 3**30}), State.CONFIRMED, before + 1)
     world.step(0, State.MATURE, start)  # the first instant of the day belongs to it
     world.step(1, State.MATURE, start - 1)
-    world.step(1, State.ORPHANED, start + 2 * HOUR)
+    world.pay(1, {1: world.payable()[1] - 5, 2: 7}, start + HOUR, start + HOUR + 1)
+    world.pay(2, {2: 9}, start + HOUR + 2, end + 1)
+    world.booked.append(
+        (
+            start + HOUR + 3,
+            journal.correction(
+                [Posting("miner:3:payable", -3), Posting("pool:correction", 3)], "promised on the phone"
+            ),
+        )
+    )
+    world.step(1, State.ORPHANED, start + 2 * HOUR)  # miner 1 has been paid of it: the pool bears that
     world.step(2, State.ORPHANED, start + 3 * HOUR)
     world.step(2, State.CONFIRMED, start + 4 * HOUR)
     credited = world.find(start + 5 * HOUR, 5_000_000_013, {1: 7, 2: 11, 3: 1}, first=1)

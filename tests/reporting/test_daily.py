@@ -208,7 +208,7 @@ def test_i6_work_without_a_licence_is_told_and_cannot_be_hidden(facts: DayFacts)
 
 
 def test_i3_a_booking_without_a_block_is_refused(facts: DayFacts) -> None:
-    invented = block_confirmed("ff" * 32, Split(0, {1: 7}))
+    invented = block_confirmed("ff" * 32, Split(0, {1: 7}, {1: 0}))
     closing = dict(facts.closing)
     for account, amount in invented.postings:
         closing[account] = closing.get(account, 0) + amount

@@ -116,8 +116,8 @@ _CUT_BY_DAY = (
     "CREATE TABLE reject_default PARTITION OF reject DEFAULT",
     """
     INSERT INTO reject
-        SELECT batch_position, timezone('UTC', to_timestamp(batch.taken_us / 1000000))::date, miner_id, worker,
-            day, reason, count
+        SELECT batch_position, timezone('UTC', to_timestamp(batch.taken_us / 1000000))::date, miner_id,
+            worker, day, reason, count
         FROM reject_whole JOIN batch ON batch.position = batch_position
     """,
     "DROP TABLE reject_whole",
@@ -303,7 +303,8 @@ _SETTLEMENT = (
         actor TEXT NOT NULL,
         note TEXT NOT NULL,
         CONSTRAINT payout_event_pkey PRIMARY KEY (id),
-        CONSTRAINT payout_event_block_check CHECK (num_nulls(block_hash, block_height, block_time_us) IN (0, 3)),
+        CONSTRAINT payout_event_block_check
+            CHECK (num_nulls(block_hash, block_height, block_time_us) IN (0, 3)),
         CONSTRAINT payout_event_payout_id_fkey FOREIGN KEY (payout_id) REFERENCES payout (id)
     )
     """,
@@ -325,7 +326,8 @@ _SETTLEMENT = (
         closing BIGINT NOT NULL,
         CONSTRAINT account_day_pkey PRIMARY KEY (account, day),
         CONSTRAINT account_day_closing_check CHECK (opening + debit - credit = closing),
-        CONSTRAINT account_day_sides_check CHECK (debit >= 0 AND credit >= 0)
+        CONSTRAINT account_day_sides_check CHECK (debit >= 0 AND credit >= 0),
+        CONSTRAINT account_day_owed_check CHECK (account NOT LIKE 'miner:%' OR closing <= 0)
     )
     """,
     "CREATE INDEX account_day_day_idx ON account_day (day)",
@@ -505,7 +507,15 @@ _BACK = (
     "ADD CONSTRAINT journal_entry_round_check CHECK ((block_hash IS NULL) = (round IS NULL))",
     *(
         f"DROP TABLE {table} CASCADE"
-        for table in ("payout", "payout_run", "settler", "reject_day", "miner_day", "miner_work", "ledger_head")
+        for table in (
+            "payout",
+            "payout_run",
+            "settler",
+            "reject_day",
+            "miner_day",
+            "miner_work",
+            "ledger_head",
+        )
     ),
     "DROP TRIGGER journal_posting_account_moves ON journal_posting",
     *(
@@ -565,8 +575,8 @@ _BACK = (
     "CREATE INDEX batch_unordered_idx ON batch (id) WHERE position IS NULL",
     "ALTER TABLE slice RENAME TO slice_cut",
     """
-    CREATE TABLE slice AS SELECT position, batch_position, miner_id, '' AS worker, day, work, shares, first_us,
-        last_us FROM slice_cut
+    CREATE TABLE slice AS SELECT position, batch_position, miner_id, '' AS worker, day, work, shares,
+        first_us, last_us FROM slice_cut
     """,
     "DROP TABLE slice_cut",
     """

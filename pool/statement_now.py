@@ -1,0 +1,125 @@
+"""What a statement says of this moment: what is held and why, and what a block found now would pay.
+
+The network's target is read where every share has it, in the header of the newest one, so that whoever has
+the database can tell without asking a node; before there is a share, the newest block of the pool tells it.
+The reward that the preview divides is the subsidy of the height that is being mined: which transaction fees a
+block will bring is known when it is found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from payouts.payout_plan import Held, PlanSettings, plan
+from payouts.pplns import Window
+from payouts.statement import Preview, preview
+from payouts.terms import DatedTerms
+from pool.config import Settings
+from pool.database import batch, block, gateway
+from pool.empty_template import subsidy
+from pool.intake import work_of
+from pool.ledger_store import read_head, read_window
+from pool.payout_facts import payees
+from pool.records import Found, Record, Share, decode_batch
+from register.address import Chain
+from register.register import Register
+from register.rules import Rules
+
+THRESHOLD_SAT: Final = 1_000_000
+_BITS: Final = slice(72, 76)
+"""Where a header of 80 bytes has the network's target in its compact form."""
+_HEADER_LENGTH: Final = 80
+_BATCHES_READ: Final = 5
+"""The newest ones; one of them has a share unless nobody mines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """By what statements are made."""
+
+    rules: Rules
+    terms: DatedTerms
+    chain: Chain
+    threshold_sat: int
+    """The pool's own, for miners that have not chosen another."""
+
+
+def office_of(settings: Settings, rules: Rules) -> Office:
+    """By what this pool makes statements."""
+    return Office(rules, settings.pool.dated_terms, settings.pool.chain, THRESHOLD_SAT)
+
+
+async def held_of(
+    connection: AsyncConnection, office: Office, register: Register, miner_id: int, now_us: int
+) -> Held | None:
+    """Why a payout run at this moment would not pay a miner; None when it would, or nothing is payable."""
+    owed = await payees(connection, register, office.rules, now_us, office.threshold_sat)
+    mine = [one for one in owed if one.miner_id == miner_id]
+    held = plan(mine, PlanSettings(office.chain), now_us, office.rules).held
+    return held[0] if held else None
+
+
+async def preview_of(
+    connection: AsyncConnection, office: Office, miner_id: int, now_us: int
+) -> Preview | None:
+    """What a block found at this moment would pay a miner; None while nobody knows the network's target."""
+    target = await network_target(connection)
+    if target is None:
+        return None
+    terms = office.terms.on(office.rules.day_of(now_us))
+    network_work = work_of(target)
+    head = await read_head(connection)
+    if terms.scheme == "solo":  # it is the finder's, which this miner would be
+        window = (
+            Window(head.slice_position, 1, head.slice_position, 1, {miner_id: 1})
+            if head.slice_position
+            else None
+        )
+    else:
+        size = terms.window_size(network_work, credited=True)
+        window = await read_window(connection, head.slice_position, size)
+    height = await _next_height(connection)
+    return preview(terms, height, network_work, subsidy(office.chain, height), window, miner_id)
+
+
+async def network_target(connection: AsyncConnection) -> bytes | None:
+    """The target of a block as the newest share, or else the newest block of the pool, has it: 32 bytes."""
+    newest = sa.select(batch.c.payload).order_by(batch.c.id.desc()).limit(_BATCHES_READ)
+    for payload in (await connection.execute(newest)).scalars().all():
+        for record in reversed(decode_batch(payload)):
+            target = _target_of(record)
+            if target is not None:
+                return target
+    last: bytes | None = await connection.scalar(
+        sa.select(block.c.network_target).order_by(block.c.found_us.desc()).limit(1)
+    )
+    return last
+
+
+def _target_of(record: Record) -> bytes | None:
+    if isinstance(record, Found):
+        return record.network_target
+    if isinstance(record, Share) and len(record.header) == _HEADER_LENGTH:
+        return expand(int.from_bytes(record.header[_BITS], "little"))
+    return None
+
+
+def expand(bits: int) -> bytes | None:
+    """The target that compact bits stand for; None for what no block has: nothing, negative, or too large."""
+    exponent, mantissa = bits >> 24, bits & 0x7FFFFF
+    target = mantissa << 8 * (exponent - 3) if exponent >= 3 else mantissa >> 8 * (3 - exponent)
+    if bits & 0x800000 or not 0 < target < 2**256:
+        return None
+    return target.to_bytes(32, "big")
+
+
+async def _next_height(connection: AsyncConnection) -> int:
+    """The height that the gateways work on, or else the one after the pool's newest block."""
+    working = await connection.scalar(sa.select(sa.func.max(gateway.c.job_height)))
+    if working is not None:
+        return int(working)
+    return int(await connection.scalar(sa.select(sa.func.max(block.c.height))) or 0) + 1
