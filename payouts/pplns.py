@@ -120,7 +120,7 @@ def split(reward: int, commission_bps: int, by_miner: Mapping[int, int], kept: i
     """
     if not 0 <= kept <= reward:
         raise ValueError(
-            f"reward is {reward} satoshis, of which {kept} are kept; both are 0 or more, kept less"
+            f"reward is {reward} satoshis, {kept} of them kept by the pool; 0 <= kept <= reward must hold"
         )
     if not 0 <= commission_bps <= BPS:
         raise ValueError(f"commission is {commission_bps} basis points; it is 0 to {BPS}")

@@ -22,6 +22,7 @@ from importlib.metadata import version
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import demo, gateway_store, ledger_metrics, register_store
+from pool.archive import Archive
 from pool.compliance import Compliance
 from pool.config import ConfigError, Settings
 from pool.database import UNAVAILABLE, DatabaseError, migrate, reason_of
@@ -55,6 +56,7 @@ from pool.resources import (
     terms_of,
     until_available,
 )
+from pool.settlement_setup import settler_of, settler_task
 from pool.spool import Spool, SpoolError
 from pool.statement_now import office_of
 from register.records import GATE_KINDS
@@ -181,6 +183,9 @@ async def _running(process: Process) -> AsyncIterator[None]:
             ledger, compliance = _new_ledger(process)
             tasks.append(_supervise("ledger", lambda: _ledger(process, ledger)))
             tasks.append(_supervise("compliance", compliance.run))
+            tasks.append(_supervise("archive", _new_archive(process, ledger).run))
+            if process.settings.settlement is not None:
+                tasks.append(_supervise("settler", lambda: _settler(process)))
             tasks.append(
                 _supervise(
                     "ledger metrics",
@@ -298,9 +303,25 @@ def _new_ledger(process: Process) -> tuple[Ledger, Compliance]:
     return ledger, compliance
 
 
+def _new_archive(process: Process, ledger: Ledger) -> Archive:
+    return Archive(
+        process.engine,
+        process.settings.data_dir / "archive",
+        process.settings.pool.dated_terms,
+        process.rules,
+        active=lambda: ledger.active,
+    )
+
+
 async def _ledger(process: Process, ledger: Ledger) -> None:
     await until_available(lambda: migrate(process.engine))
     await ledger.run()
+
+
+async def _settler(process: Process) -> None:
+    await until_available(lambda: migrate(process.engine))
+    settler = settler_of(process.settings, process.rules, process.engine, process.nodes)
+    await settler_task(settler, process.metrics, production=process.settings.production).run()
 
 
 async def _web(process: Process, live: LiveRegister) -> None:

@@ -20,7 +20,7 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -57,6 +57,7 @@ CLOSE_US: Final = 5 * 60_000_000
 BATCHES_AT_ONCE: Final = 32
 """Fetched and written at a time; a batch has 1 MiB of records at most."""
 _DAY: Final = dt.timedelta(days=1)
+_Result = TypeVar("_Result")
 
 
 class Archive:
@@ -259,10 +260,20 @@ async def write(engine: AsyncEngine, directory: Path, hour_us: int, first: int) 
         writer = await asyncio.to_thread(HourWriter, path)
         with writer:
             async for rows in _rows(engine, first, hour_us + HOUR_US):
-                await asyncio.to_thread(_add, writer, contents, rows)
-            return contents, await asyncio.to_thread(writer.finish)
+                await _to_its_end(_add, writer, contents, rows)
+            return contents, await _to_its_end(writer.finish)
     except (OSError, ValueError) as error:
         raise ArchiveError(f"{path}: cannot be written: {error}; nothing was closed") from error
+
+
+async def _to_its_end(call: Callable[..., _Result], *given: object) -> _Result:
+    """In a thread, also when cancelled: a file is not closed while a thread still writes it."""
+    running = asyncio.ensure_future(asyncio.to_thread(call, *given))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
 def _add(writer: HourWriter, contents: Contents, rows: Sequence[Any]) -> None:

@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import rfc8785
 
-from pool.archive_rows import HEADER, LAYOUT, SCHEMA, ArchivedBatch, batches_of, rows_of
+from pool.archive_rows import HEADER, LAYOUT, REPEATS, SCHEMA, ArchivedBatch, batches_of, rows_of
 from pool.records import Found, Reject, Share
 from stratum import difficulty
 
@@ -342,10 +342,8 @@ class HourWriter:
             data_page_version="2.0",
             compression={name: "ZSTD" if one.zstd else "NONE" for name, one in LAYOUT.items()},
             compression_level={name: ZSTD_LEVEL for name, one in LAYOUT.items() if one.zstd},
-            use_dictionary=[name for name, one in LAYOUT.items() if one.encoding == "RLE_DICTIONARY"],
-            column_encoding={
-                name: one.encoding for name, one in LAYOUT.items() if one.encoding != "RLE_DICTIONARY"
-            },
+            use_dictionary=[name for name, one in LAYOUT.items() if one.encoding == REPEATS],
+            column_encoding={name: one.encoding for name, one in LAYOUT.items() if one.encoding != REPEATS},
             dictionary_pagesize_limit=_DICTIONARY_BYTES,
             write_statistics=["position", "taken_us", "at_us"],
             write_page_checksum=True,

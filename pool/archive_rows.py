@@ -39,36 +39,36 @@ class Column(NamedTuple):
     type: Any
     """Arrow's type."""
     encoding: str
-    """"dictionary", or Parquet's name of an encoding."""
+    """Parquet's name of it."""
     zstd: bool = True
     """Whether it is worth compressing; what is random is not."""
 
 
-_REPEATS: Final = "RLE_DICTIONARY"
+REPEATS: Final = "RLE_DICTIONARY"
 _GROWS: Final = "DELTA_BINARY_PACKED"
 _RANDOM: Final = "PLAIN"
 LAYOUT: Final[dict[str, Column]] = {
     "position": Column(pa.int64(), _GROWS),
     "batch_id": Column(pa.int64(), _GROWS),
-    "gateway": Column(pa.int32(), _REPEATS),
+    "gateway": Column(pa.int32(), REPEATS),
     "first_seq": Column(pa.int64(), _GROWS),
     "last_seq": Column(pa.int64(), _GROWS),
     "taken_us": Column(pa.int64(), _GROWS),
     "index": Column(pa.int32(), _GROWS),
-    "kind": Column(pa.string(), _REPEATS),
+    "kind": Column(pa.string(), REPEATS),
     "at_us": Column(pa.int64(), _GROWS),
-    "miner_id": Column(pa.int64(), _REPEATS),
-    "worker": Column(pa.string(), _REPEATS),
-    "job": Column(pa.int64(), _REPEATS),
-    "target": Column(pa.binary(), _REPEATS),
-    "version": Column(pa.uint32(), "BYTE_STREAM_SPLIT"),
-    "previous_block": Column(pa.binary(32), _REPEATS),
+    "miner_id": Column(pa.int64(), REPEATS),
+    "worker": Column(pa.string(), REPEATS),
+    "job": Column(pa.int64(), REPEATS),
+    "target": Column(pa.binary(), REPEATS),
+    "version": Column(pa.uint32(), REPEATS),
+    "previous_block": Column(pa.binary(32), REPEATS),
     "merkle_root": Column(pa.binary(32), _RANDOM, zstd=False),
-    "time": Column(pa.uint32(), _GROWS),
-    "bits": Column(pa.uint32(), _REPEATS),
+    "time": Column(pa.uint32(), "BYTE_STREAM_SPLIT"),
+    "bits": Column(pa.uint32(), REPEATS),
     "nonce": Column(pa.uint32(), _RANDOM, zstd=False),
     "header_other": Column(pa.binary(), _RANDOM),
-    "reason": Column(pa.string(), _REPEATS),
+    "reason": Column(pa.string(), REPEATS),
     "block_hash": Column(pa.string(), _RANDOM),
     "height": Column(pa.int64(), _RANDOM),
     "previous_hash": Column(pa.string(), _RANDOM),

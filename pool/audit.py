@@ -25,6 +25,7 @@ from pool.archive_file import HOUR_US
 from pool.archive_rows import ArchivedBatch
 from pool.audit_compare import Range, Sides, Tally
 from pool.audit_database import separate_database
+from pool.audit_payments import check_payments
 from pool.audit_proof import Proof
 from pool.audit_replay import Replay, Step
 from pool.audit_reports import Desk, envelope_of
@@ -110,6 +111,7 @@ async def audit(live: AsyncEngine, request: Request, progress: Progress = _silen
         await _check_register(live, told.register),
         await _check_opening(live, told, period),
         await _check_published(live, told, period),
+        *check_payments(told.payouts, told.until_us),
     ]
     async with separate_database(live) as rebuilt:
         run = _Run(Sides(rebuilt, live), request, told, period)

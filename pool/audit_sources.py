@@ -242,32 +242,38 @@ def choose_hours(archive: Path, told: Told, period: Period, longest: int) -> lis
 
     Raises AuditError when the archive does not reach from where the windows begin to the period's end.
     """
-    known = _chained(archive)
+    known = [one for one in _chained(archive) if one.manifest.hour_us < told.until_us]
     if not known:
-        raise AuditError(f"archive {archive}: holds no closed hour; name the right folder with --archive")
-    reach_us = known[-1].manifest.hour_us + HOUR_US
-    needed = [one for one in known if one.manifest.hour_us < told.until_us]
-    if reach_us < period.end_us and not needed:
-        raise AuditError(f"archive {archive}: holds nothing from before {period.last}")
+        raise AuditError(
+            f"archive {archive}: holds no closed hour from before the end of {period.last}; name the right "
+            f"folder with --archive, or wait until the hour is closed"
+        )
     steps = [line["at_us"] for of in told.blocks.values() for line in of if line["state"] in OF_SHARES]
     earliest_us = min([period.start_us, *steps]) - EARLY_US
-    asking = [one.manifest for one in needed if one.manifest.hour_us + HOUR_US > earliest_us]
-    if not asking:
-        return needed[-1:]
-    begin = min(int(one.total_before) - longest * int(one.network_work) for one in asking)
-    before = [place for place, one in enumerate(needed) if int(one.manifest.total_before) <= max(begin, 0)]
-    first = before[-1] if before else 0
-    chosen = needed[min(first, needed.index(_of(needed, asking[0]))) :]
-    if int(chosen[0].manifest.total_before) > max(begin, 0):
+    asked = next(
+        (place for place, one in enumerate(known) if one.manifest.hour_us + HOUR_US > earliest_us),
+        len(known) - 1,
+    )
+    begin = _reach([one.manifest for one in known[asked:]], longest)
+    first = max(
+        (place for place in range(asked + 1) if int(known[place].manifest.total_before) <= begin), default=0
+    )
+    oldest = known[first].manifest
+    if oldest.previous is not None and (int(oldest.total_before) > begin or oldest.hour_us > earliest_us):
         raise AuditError(
-            f"archive {archive}: begins with {chosen[0].manifest.hour}; the windows of the period reach back "
-            f"further: bring older hours back from the backup"
+            f"archive {archive}: begins with {oldest.hour}; this period needs older hours, bring them back "
+            f"from the archive's backup"
         )
-    return chosen
+    return known[first:]
 
 
-def _of(hours: Sequence[Hour], manifest: Manifest) -> Hour:
-    return next(one for one in hours if one.manifest is manifest)
+def _reach(asked: Sequence[Manifest], longest: int) -> int:
+    """How much work of the ledger stands before the oldest window of blocks in some hours, or less."""
+    before = int(asked[0].total_before)
+    if not any(one.founds for one in asked):
+        return before
+    hardest = max(int(one.network_work) for one in asked)
+    return max(before - longest * hardest, 0) if hardest else 0
 
 
 def _chained(archive: Path) -> list[Hour]:

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from pool import app as application
 from pool import (
+    cli_archive,
     cli_centres,
     cli_compliance,
     cli_devices,
@@ -29,6 +30,7 @@ from pool import (
     cli_ledger,
     cli_licences,
     cli_miners,
+    cli_payouts,
     cli_people,
     cli_pool,
     cli_register,
@@ -56,8 +58,10 @@ cli.add_typer(cli_people.cli, name="people")
 cli.add_typer(cli_register.cli, name="register")
 cli.add_typer(cli_compliance.cli, name="compliance")
 cli.add_typer(cli_reports.cli, name="reports")
+cli.add_typer(cli_archive.cli, name="archive")
 cli.add_typer(cli_front.cli, name="front")
 cli.add_typer(cli_ledger.cli, name="ledger")
+cli.add_typer(cli_payouts.cli, name="payouts")
 
 
 def main() -> None:

@@ -238,8 +238,8 @@ def correct(
         entry = corrections.correction(from_account, to_account, amount, reason)
         async with command_database(settings) as engine:
             actor = await who_acts(engine, token_file or settings.compliance.token_file)
-            register = await register_store.read(engine, ("miner",))
             async with engine.begin() as connection:
+                register = await register_store.load(connection, ("miner", "person"))
                 return await corrections.correct(
                     connection, entry, register, rules, actor, instant(None, rules)
                 )

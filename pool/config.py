@@ -31,6 +31,7 @@ from pydantic_settings import (
 )
 
 from pool.pool_section import PoolSection, Section
+from pool.settlement_config import SettlementSection
 from stratum.device_class import TABLE, DeviceClass, DeviceClasses
 from stratum.difficulty import exponent_at_most
 from stratum.limits import ServerLimits
@@ -276,6 +277,8 @@ class Settings(BaseSettings):
     compliance: ComplianceSection = ComplianceSection()
     web: WebSection = WebSection()
     metrics: MetricsSection = MetricsSection()
+    settlement: SettlementSection | None = None
+    """How miners are paid; none: not by this program."""
     demo_miners: int = Field(default=0, ge=0, le=32, exclude=True)
     """Simulated miners that `dmpool run` without a configuration brings along."""
 
@@ -290,6 +293,10 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"nodes: none is given, but the embedded chain is regtest and pool.chain is "
                 f'"{self.pool.chain}"; add a [[nodes]] section'
+            )
+        if self.settlement is not None and not self.nodes:
+            raise ValueError(
+                "nodes: none is given, and settlement.wallet is a wallet on one; add a [[nodes]] section"
             )
         if self.pool.chain == "main" and self.stratum.start_difficulty < 1:
             raise ValueError(

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from payouts import journal
 from payouts.journal import Posting
 from pool import journal_store
-from register.person import Actor, PersonError, Role
+from register.person import Actor, PersonError, Role, require_current
 from register.register import Register
 from register.rules import Rules
 
@@ -76,13 +76,14 @@ async def correct(
     actor: Actor,
     now_us: int,
 ) -> Corrected:
-    """Book a correction within the caller's transaction.
+    """Book a correction within the caller's transaction; `register` is its miners and people of this moment.
 
     Raises PersonError for another role than compliance, CorrectionError for a miner that is not there or a
     balance that would be negative.
     """
     if actor.role is not Role.COMPLIANCE:
         raise PersonError(f"{actor.name}: the role {actor.role} may not correct the journal; ask an officer")
+    require_current(actor, register.people)
     for account, _ in entry.postings:
         owner = account.split(":")
         miner_id = owner[1] if owner[0] == "miner" else owner[2] if owner[1] == "orphan_loss" else None

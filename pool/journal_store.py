@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payouts import journal
@@ -135,7 +136,7 @@ async def payable_of(connection: AsyncConnection, miner_ids: Mapping[int, object
     accounts = {journal.miner_payable(miner_id): miner_id for miner_id in miner_ids}
     rows = await connection.execute(
         sa.select(account_day.c.account, account_day.c.closing)
-        .distinct(account_day.c.account)
+        .ext(distinct_on(account_day.c.account))
         .where(account_day.c.account.in_(list(accounts)))
         .order_by(account_day.c.account, account_day.c.day.desc())
     )
@@ -145,7 +146,7 @@ async def payable_of(connection: AsyncConnection, miner_ids: Mapping[int, object
 async def _balances(connection: AsyncConnection, when: sa.ColumnElement[bool]) -> dict[str, int]:
     rows = await connection.execute(
         sa.select(account_day.c.account, account_day.c.closing)
-        .distinct(account_day.c.account)
+        .ext(distinct_on(account_day.c.account))
         .where(when)
         .order_by(account_day.c.account, account_day.c.day.desc())
     )

@@ -93,8 +93,8 @@ async def read(engine: AsyncEngine, metrics: Metrics, now_us: int) -> None:
 
 
 async def _blocks(connection: AsyncConnection, metrics: Metrics) -> None:
-    rows = await connection.execute(sa.select(block.c.state, sa.func.count()).group_by(block.c.state))
-    states: dict[str, int] = dict(rows.tuples().all())
+    counted = sa.select(block.c.state, sa.func.count().label("blocks")).group_by(block.c.state)
+    states: dict[str, int] = {row.state: row.blocks for row in await connection.execute(counted)}
     for state in State:
         metrics.blocks.labels(state.value).set(states.get(state.value, 0))
     waiting = await connection.scalar(

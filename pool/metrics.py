@@ -115,6 +115,12 @@ class Metrics:
             "dmpool_payouts_in_flight_satoshis",
             "Sent and not confirmed, with fees: out of the wallet already.",
         )
+        self.payout_problems = self._gauge(
+            "dmpool_payout_problems", "Payouts under way that wait for something that is wrong."
+        )
+        self.settler_up = self._gauge(
+            "dmpool_settler_up", "1 when the last look at the payouts was made, else 0."
+        )
         self.wallet_sat = self._gauge(
             "dmpool_wallet_satoshis", "Coins of the pool's wallet as its node tells them, by kind.", "kind"
         )

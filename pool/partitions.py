@@ -210,7 +210,7 @@ async def largest_window(connection: AsyncConnection, terms: DatedTerms, now_us:
         row.window_multiple * difficulty.work_of(int.from_bytes(row.network_target, "big")) for row in rows
     ]
     hardest = sa.func.max(
-        sa.cast(sa.cast(archive_hour.c.manifest, sa.JSON)["network_work"].astext, sa.Numeric)
+        sa.cast(sa.cast(archive_hour.c.manifest, sa.JSON)["network_work"].as_string(), sa.Numeric)
     )
     network = int(await connection.scalar(sa.select(hardest).where(archive_hour.c.hour_us >= since_us)) or 0)
     today = dt.datetime.fromtimestamp(now_us // 1_000_000, dt.UTC).date()

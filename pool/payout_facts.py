@@ -46,7 +46,7 @@ async def payees(
         if known is None:
             raise LookupError(
                 f"miner {row.id} has {row.payable_sat} satoshis payable and is not in the register as it was "
-                f"read; read the register after the journal, or see `dmpool register check`"
+                f"read; read the register after the journal; `dmpool register verify` checks the log"
             )
         held = register.addresses_of(known.id)
         licence, status = _standing(register, known.id, rules, at_us)

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pool.payout_schedule import Schedule, ScheduleError
+from pool.pool_section import Section
 
 SignerKind = Literal["psbt", "node", "command"]
 
 
-class SettlementSection(BaseModel):
+class SettlementSection(Section):
     """How miners are paid."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     wallet: str = Field(min_length=1, max_length=200)
     """Name of the wallet on the first of the nodes; it knows pool.address, with its key or to watch it."""

@@ -44,13 +44,6 @@ async def find(settler: Settler, tenure: Tenure, payout_id: int) -> Payout:
     return payout
 
 
-async def run(settler: Settler, tenure: Tenure, actor: str, reason: str) -> dict[int, str | None]:
-    """Reserve all that is to be paid now and bring it as far as it goes; payouts with what is wrong."""
-    await settler.means.wallet.prepare(settler.means.change_address)
-    made = await settler.reserve(tenure, None, actor, reason)
-    return {payout_id: await settler.advance(tenure, payout_id) for payout_id in made}
-
-
 async def export(settler: Settler, tenure: Tenure, payout_id: int, actor: str) -> tuple[int, str]:
     """The PSBT of the newest version, to be signed, with its number. From now on it may come back signed."""
     problem = await settler.advance(tenure, payout_id)
@@ -194,3 +187,8 @@ async def _spent_elsewhere(settler: Settler, payout: Payout) -> bool:
             )
         return True
     return False
+
+
+def binary(psbt: str) -> bytes:
+    """A PSBT as the file that signers read."""
+    return base64.b64decode(psbt)

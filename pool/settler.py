@@ -40,7 +40,6 @@ _STEPS: Final = 20
 """More than any payout can take at once; one that wants more goes on at the next look."""
 _TROUBLE: Final[tuple[type[Exception], ...]] = (*UNAVAILABLE, NodeError, Fenced)
 """What ends a look, and may be over at the next."""
-_RAISES: Final = 4
 _MINUTE_US: Final = 60_000_000
 
 
@@ -258,15 +257,13 @@ class Settler(Steps):
         for version in payout.versions:
             if version.txid is not None:  # with what miners may have spent of it already
                 paid = max(paid, await wallet.fees_in_mempool(version.txid) or 0)
-        for _ in range(_RAISES):
-            if rate > cap:
-                break
+        while rate <= cap:
             draft = await self._draft_at(payout, rate, purpose)
-            size = draft.fee_sat * 1000 // rate + 1
+            size = draft.fee_sat * 1000 // rate + 1  # at least: what was too little for change is fee too
             wanted = paid + size * step // 1000 + 1
             if draft.fee_sat >= wanted:
                 return draft
-            rate = max(rate + 1, wanted * 1000 // size + 1)
+            rate = max(rate + step, wanted * 1000 // size + 1)
         raise Stuck(
             f"to replace what there is, {rate} satoshis for 1000 virtual bytes must be paid, and "
             f"settlement.max_fee_rate allows {cap}; wait, or raise it"

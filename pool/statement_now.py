@@ -29,7 +29,6 @@ from register.address import Chain
 from register.register import Register
 from register.rules import Rules
 
-THRESHOLD_SAT: Final = 1_000_000
 _BITS: Final = slice(72, 76)
 """Where a header of 80 bytes has the network's target in its compact form."""
 _HEADER_LENGTH: Final = 80
@@ -45,12 +44,13 @@ class Office:
     terms: DatedTerms
     chain: Chain
     threshold_sat: int
-    """The pool's own, for miners that have not chosen another."""
+    """The pool's own, for miners that have not chosen another; 0 where the program pays nobody."""
 
 
 def office_of(settings: Settings, rules: Rules) -> Office:
     """By what this pool makes statements."""
-    return Office(rules, settings.pool.dated_terms, settings.pool.chain, THRESHOLD_SAT)
+    threshold = settings.settlement.threshold_sat if settings.settlement else 0
+    return Office(rules, settings.pool.dated_terms, settings.pool.chain, threshold)
 
 
 async def held_of(

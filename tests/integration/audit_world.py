@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
+import struct
 from pathlib import Path
 
 import sqlalchemy as sa
+from embit.psbt import PSBT
+from embit.script import Script
+from embit.transaction import Transaction, TransactionInput, TransactionOutput
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from native import sha256d
 from payouts import journal
 from payouts.journal import Posting
 from pool import archive, archive_book, journal_store
 from pool.archive_book import Book
 from pool.audit import Outcome, Request, audit
-from pool.records import Found, Submitted
+from pool.database import payout_version
+from pool.records import Found, Share, Submitted
 from pool.reports import Publisher, build_report
 from reporting.daily import PoolFacts
 from reporting.signing import SigningKey
 from tests.integration import paid_world
-from tests.integration.ledger_world import ADDRESS, BINS, DAY, NOON, RULES, World
+from tests.integration.ledger_world import ADDRESS, BINS, DAY, EASY, NETWORK, NOON, RULES, World
 
 KEY = SigningKey(b"\x07" * 32)
 PUBLISHER = Publisher(
@@ -32,8 +39,11 @@ HOUR = 3_600_000_000
 SECOND = 1_000_000
 MORNING = NOON - 7 * HOUR
 """05:00 in Kazakhstan, when the UTC day begins."""
-EASIEST = b"\xff" * 32
-"""A share's target that every header meets."""
+HEADER = struct.Struct("<I32s32sIII")
+BITS = 0x2000FFFF
+"""`NETWORK` as a header has it."""
+SCRIPT = b"\x00\x14" + bytes(20)
+"""What `paid_world` pays to."""
 
 
 class Days(World):
@@ -42,7 +52,21 @@ class Days(World):
     def __init__(self, engine: AsyncEngine, directory: Path) -> None:
         super().__init__(engine)
         self.directory = directory
+        self._nonce = 0
         self.now_us = MORNING
+
+    def share(
+        self, miner_id: int, worker: str = "a", *, target: bytes = EASY, at_us: int | None = None
+    ) -> Share:
+        """A share that was worked for."""
+        return self._solved(miner_id, worker, target, target, self.now_us if at_us is None else at_us)
+
+    def _solved(self, miner_id: int, worker: str, target: bytes, asked: bytes, at_us: int) -> Share:
+        while True:
+            self._nonce += 1
+            header = HEADER.pack(0x20000000, bytes(32), bytes(32), at_us // SECOND, BITS, self._nonce)
+            if sha256d(header)[::-1] <= asked:
+                return Share(at_us, miner_id, worker, 1, target, header)
 
     async def work(self, *nothing: object) -> None:
         self.now_us += SECOND
@@ -60,7 +84,7 @@ class Days(World):
 
     async def block(self, miner_id: int, *, kept: bool = True) -> Found:
         """A block among other work; a node takes it, and the chain keeps it or does not."""
-        won = self.share(miner_id)
+        won = self._solved(miner_id, "a", EASY, NETWORK, self.now_us)
         found = self.found(won, height=len(self.node.main), reward=paid_world.REWARD)
         await self.tell(self.share(2), won, found, self.share(1))
         self.node.main.append(found.block_hash)
@@ -80,11 +104,39 @@ class Days(World):
         """A payout on its way from nothing to its first confirmation."""
         number = await paid_world.reserve(self, amounts)
         self.now_us += SECOND
-        await paid_world.send(self, number)
+        await self.sign(number, amounts)
         self.now_us += SECOND
         await paid_world.confirm(self, number, amounts)
         self.now_us += SECOND
         return number
+
+    async def sign(self, number: int, amounts: dict[int, int]) -> None:
+        """The payout's transaction, as far as an audit reads it: its signature is another's business."""
+        coin = hashlib.sha256(b"coin %d" % number).digest()
+        sums = [amount for _, amount in sorted(amounts.items())]
+        outputs = [TransactionOutput(amount, Script(SCRIPT)) for amount in sums]
+        worth = sum(sums) + paid_world.FEE + 600
+        change = TransactionOutput(600, Script(b"\x00\x14" + b"\x01" * 20))
+        bare = Transaction(2, [TransactionInput(coin, 0)], [*outputs, change])
+        psbt = PSBT(bare)
+        psbt.inputs[0].witness_utxo = TransactionOutput(worth, Script(SCRIPT))
+        async with self.engine.begin() as connection:
+            await connection.execute(
+                sa.insert(payout_version).values(
+                    payout_id=number,
+                    number=1,
+                    purpose="pay",
+                    created_us=self.now_us,
+                    psbt=psbt.to_string(),
+                    inputs=[f"{coin.hex()}:0"],
+                    fee_sat=paid_world.FEE,
+                    fee_rate_sat_kvb=1000,
+                    signed_us=self.now_us,
+                    txid=bare.txid().hex(),
+                    raw=bare.serialize(),
+                    sent_us=self.now_us,
+                )
+            )
 
     async def correct(self, amount: int) -> None:
         """A person moves some satoshis of commission to a miner."""

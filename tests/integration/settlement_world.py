@@ -1,7 +1,7 @@
-"""A pool that pays on a private regtest: miners with balances, a wallet that owns the pool's address, a settler.
+"""A pool that pays on a private regtest: miners with balances, a wallet with coins, a settler.
 
-Coins are real (mined by this node to the pool's address); what the pool owes is booked by hand, so that a test
-says what it needs in a line. Time is `now_us`, which a test moves.
+Coins are real (mined by this node to the pool's address); what the pool owes is booked by hand, so that a
+test says what it needs in a line. Time is `now_us`, which a test moves.
 """
 
 from __future__ import annotations

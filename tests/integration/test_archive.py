@@ -321,7 +321,6 @@ async def test_rows_move_from_the_default_to_their_day_and_new_ones_go_there(des
     await desk.take(2, world.share(1), world.reject(1))
     assert await place_of(world, "slice") == ["slice_20261124"]
     assert await place_of(world, "reject") == ["reject_20261124"]
-    assert await world.rows("SELECT count(*) FROM ONLY batch_default") == [(1,)]
     assert {name for name, _ in await world.rows("SELECT id, position FROM batch")} == {1, 2}
 
 
@@ -389,7 +388,7 @@ async def test_old_partitions_go_when_nothing_needs_them_and_the_ledger_goes_on(
     won = world.share(2)
     await desk.take(fifteen + 75, won, world.found(won))
     assert await world.rows("SELECT window_work::bigint FROM block") == [(size,)]
-    assert (await read_hour(world.engine, RULES.day_of, NOON)).rates.keys() == {(2, "a")}
+    assert (await read_hour(world.engine, RULES.day_of, NOON)).rates == {}
     await desk.step(fifteen + 200)
     assert desk.records() == world.told
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tests.integration.audit_world import Days, told
+from pool import archive_book
+from pool.audit import Outcome
+from pool.audit_sources import AuditError
+from tests.integration.audit_world import HOUR, MORNING, Days, told
 from tests.integration.ledger_world import DAY
 
 NEXT, THIRD = DAY + dt.timedelta(days=1), DAY + dt.timedelta(days=2)
@@ -23,12 +29,167 @@ async def days(engine: AsyncEngine, tmp_path: Path) -> Days:
     return made
 
 
-@pytest.mark.parametrize(("first", "last"), [(DAY, DAY), (DAY, THIRD), (NEXT, NEXT), (THIRD, THIRD)])
-async def test_the_archive_gives_what_the_ledger_has(days: Days, first: dt.date, last: dt.date) -> None:
-    """I2, I3, I4, I7."""
-    outcome = await days.audit(first, last)
+def agreeing(outcome: Outcome) -> dict[str, int]:
+    return {one.kind: one.agree for one in outcome.tallies}
+
+
+def differing(outcome: Outcome) -> set[str]:
+    return {one.kind for one in outcome.tallies if one.different}
+
+
+async def databases(days: Days) -> list[str]:
+    rows = await days.rows("SELECT datname FROM pg_database WHERE datname LIKE 'dmpool_audit%'")
+    return [str(row[0]) for row in rows]
+
+
+async def test_the_archive_gives_what_the_ledger_has(days: Days) -> None:
+    """I2, I3, I4, I7: whole, and day by day, where windows and balances reach back before the day."""
+    for first, last in ((DAY, THIRD), (DAY, DAY), (NEXT, NEXT), (THIRD, THIRD)):
+        outcome = await days.audit(first, last, prove_work=True)
+        assert told(outcome) == []
+        assert outcome.agrees
+        counted = agreeing(outcome)
+        assert counted["daily report"] == counted["signature of a report"] > 0
+        assert counted["balance of an account and day"] > 0
+        assert counted["posting of the journal"] > 0
+        assert counted["proof of work of a share or block"] > outcome.shares > 0
+        assert await databases(days) == []
+    assert counted["opening balance"] > 0
+    assert outcome.refused.keys() == {("stale", "without a header"), ("duplicate", "without a header")}
+
+
+async def test_each_report_is_rebuilt_from_what_there_was_when_it_was_made(days: Days) -> None:
+    """I7: the second version of a day has a share more, and both come out."""
+    outcome = await days.audit(DAY, DAY)
+    assert agreeing(outcome)["daily report"] == 2
+
+
+TAMPERING: dict[str, str] = {
+    "slice": "UPDATE slice SET work = work + 1, total = total + 1, miner_total = miner_total + 1 "
+    "WHERE position = 5",
+    "refused shares": "UPDATE reject SET count = 7 WHERE batch_position = 2 AND miner_id = 2",
+    "batch": "UPDATE batch SET taken_us = taken_us + 1 WHERE position = 3",
+    "block": "UPDATE block SET reward_sat = reward_sat + 1 WHERE height = 1",
+    "part of a block": "UPDATE split SET amount_sat = amount_sat + 1 WHERE miner_id = 1",
+    "step of a block as kept": "UPDATE block_event SET note = 'no' WHERE state = 'mature'",
+    "posting of the journal": "UPDATE journal_posting SET amount = amount - 1 "
+    "WHERE account = 'pool:correction' OR account = 'pool:network_fees'",
+    "balance of an account and day": "UPDATE account_day SET credit = credit + 1, closing = closing - 1 "
+    "WHERE account = 'miner:2:payable' AND day = '2026-11-25'",
+    "work of a miner and day": "UPDATE miner_day SET shares = shares + 1 WHERE miner_id = 3",
+    "refused shares by day": "DELETE FROM reject_day WHERE miner_id = 3",
+    "event of the register": "DELETE FROM register_event WHERE seq = (SELECT max(seq) FROM register_event)",
+    "published report": "UPDATE report SET envelope = substr(envelope, 2) WHERE sequence = 1",
+    "records of a batch": "UPDATE batch SET payload = (SELECT payload FROM batch WHERE position = 1) "
+    "WHERE position = 4",
+    "archived hour": "UPDATE archive_hour SET manifest_sha256 = 'x' WHERE first_batch = 1",
+}
+
+
+async def test_it_says_where_the_database_is_not_what_the_archive_says(days: Days) -> None:
+    """I2, I3, I4, I7: each thing that somebody changed is told, with its key and both values."""
+    await days.tamper(*TAMPERING.values())
+    outcome = await days.audit(DAY, THIRD)
+    assert differing(outcome) == TAMPERING.keys()
+    lines = "\n".join(told(outcome))
+    for part in ("position 5", "reward_sat 5000000002", "miner:2:payable", "day 2026-11-24", "number 1"):
+        assert part in lines
+
+
+async def test_a_changed_opening_balance_is_found(days: Days) -> None:
+    """I3: what was booked before the period is added up from the books."""
+    await days.tamper(
+        "UPDATE account_day SET credit = credit + 5, closing = closing - 5 WHERE day = '2026-11-25'"
+    )
+    outcome = await days.audit(THIRD, THIRD)
+    assert differing(outcome) == {"opening balance"}
+
+
+async def test_days_that_were_dropped_live_in_the_archive(days: Days) -> None:
+    """I4: what is no longer hot is not missing."""
+    hot = "(SELECT max(position) FROM batch) - 3"
+    await days.tamper(
+        f"DELETE FROM slice WHERE batch_position < {hot}",
+        f"DELETE FROM reject WHERE batch_position < {hot}",
+        f"DELETE FROM batch WHERE position < {hot}",
+    )
+    outcome = await days.audit(DAY, THIRD)
     assert told(outcome) == []
-    assert outcome.agrees
-    counted = {one.kind: one.agree for one in outcome.tallies}
-    print(counted, outcome.notes, outcome.hours)
-    assert counted["daily report"] > 0
+    archived = {one.kind for one in outcome.tallies if one.only_archived}
+    assert archived == {"records of a batch", "batch", "slice", "refused shares"}
+
+
+async def test_it_runs_beside_a_pool_that_goes_on(days: Days) -> None:
+    """I4: what comes after the archive's last hour belongs to no audited day, but late shares do."""
+    before = len(days.told)
+    await days.mining()
+    await days.tell(days.share(2, at_us=MORNING + HOUR), days.reject(1))
+    await days.block(1)
+    outcome = await days.audit(DAY, THIRD)
+    assert told(outcome) == []
+    assert len(days.told) > before
+
+
+def _flip(place: Path) -> None:
+    data = bytearray(place.read_bytes())
+    data[len(data) // 2] ^= 1
+    place.write_bytes(data)
+
+
+async def test_a_file_that_was_changed_is_refused(days: Days) -> None:
+    """I4."""
+    hour = sorted(days.directory.glob("*/*/*/*.parquet"))[1]
+    kept = hour.read_bytes()
+    _flip(hour)
+    with pytest.raises(AuditError, match=hour.name):
+        await days.audit(DAY, THIRD)
+    hour.write_bytes(kept)
+    book = days.books()[0]
+    _flip(book.directory / archive_book.DATA)
+    with pytest.raises(AuditError, match="restore the file"):
+        await days.audit(DAY, THIRD)
+    assert await databases(days) == []
+
+
+async def test_an_archive_with_holes_is_told(days: Days, tmp_path: Path) -> None:
+    """I4."""
+    holes: list[tuple[Callable[[Path], object], str]] = [
+        (lambda place: sorted(place.glob("*/*/*/[0-9]*.json"))[2].unlink(), "as the manifest before"),
+        (lambda place: sorted(place.glob("*/*/*/[0-9]*.json"))[0].unlink(), "needs older hours"),
+        (lambda place: sorted(place.glob("*/*/*/book.json"))[0].unlink(), "as the book before"),
+        (lambda place: shutil.rmtree(place / "2026"), "holds no closed hour"),
+    ]
+    whole = days.directory
+    for number, (break_it, message) in enumerate(holes):
+        days.directory = tmp_path / f"broken{number}"
+        shutil.copytree(whole, days.directory)
+        break_it(days.directory)
+        with pytest.raises(AuditError, match=message):
+            await days.audit(DAY, THIRD)
+
+
+async def test_days_that_are_not_archived_yet_are_refused(days: Days) -> None:
+    """I4: an audit never passes over shares that it does not have."""
+    await days.mining()
+    today = DAY + dt.timedelta(days=3)
+    with pytest.raises(AuditError, match="not all shares of that day are archived"):
+        await days.audit(DAY, today)
+    with pytest.raises(AuditError, match="turn the days round"):
+        await days.audit(today, DAY)
+
+
+async def test_what_a_killed_audit_left_goes_with_the_next(days: Days, postgres: str) -> None:
+    async with days.engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        name = await connection.scalar(
+            sa.text(
+                "SELECT 'dmpool_audit_' || substr(encode(sha256(current_database()::bytea), 'hex'), 1, 8)"
+            )
+        )
+        await connection.execute(sa.text(f'CREATE DATABASE "{name}_left"'))
+        await connection.execute(sa.text('CREATE DATABASE "dmpool_audit_00000000_other"'))
+    assert (await days.audit(DAY, DAY)).agrees
+    assert await databases(days) == ["dmpool_audit_00000000_other"]
+    async with days.engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.execute(sa.text('DROP DATABASE "dmpool_audit_00000000_other"'))

@@ -11,7 +11,6 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from pool import ledger_store
 from pool.database import batch, create_engine
 from pool.intake import LedgerError
 from pool.ledger import Ledger

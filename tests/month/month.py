@@ -34,7 +34,8 @@ from tests.month.till import Till
 from tests.register_world import bin_number
 
 SECOND: Final = 1_000_000
-DAY_US: Final = 86_400 * SECOND
+HOUR_US: Final = 3_600 * SECOND
+DAY_US: Final = 24 * HOUR_US
 FIRST_DAY: Final = dt.date(2026, 11, 1)
 NETWORK_SECONDS: Final = 600
 SUBSIDY_SAT: Final = 312_500_000
@@ -106,6 +107,8 @@ class Month:
                     self._waiting.append((at_us, self.fleet.run(at_us)[0]))
                 self.now_us = block_us
                 await self._block(connection)
+            self.now_us += HOUR_US // 2  # the last hour is closed some minutes after its end
+            await self.archive.step()
             yield
 
     def _times(self) -> Iterator[tuple[int, list[int]]]:

@@ -86,9 +86,8 @@ class Till:
         raw = f"transaction of payout {payout_id}".encode()
         txid = hashlib.sha256(raw).hexdigest()
         coin = f"{hashlib.sha256(txid.encode()).hexdigest()}:0"
-        paid = sum(self.amounts[payout_id].values()) + fee_sat
         async with self._tenure.write() as connection:
-            draft = Draft("made up", (coin,), paid, fee_sat, 1000)
+            draft = Draft(psbt="made up", inputs=(coin,), fee_sat=fee_sat, rate=1000)
             await store.insert_version(connection, payout_id, 1, "pay", draft, now_us)
             await store.tell(connection, payout_id, now_us, ACTOR, "funded", 1)
             signed = {"signed_us": now_us, "txid": txid, "raw": raw}

@@ -19,6 +19,7 @@ from payouts.journal import (
     correction,
     direction,
     lost_of,
+    miner_immature,
     miner_payable,
     miner_paying,
     orphan_loss,

@@ -161,7 +161,7 @@ def test_a_pool_that_signs_a_wrong_sum_is_caught(facts: DayFacts) -> None:
     rows[1]["amount_sat"] += 1
     names = failed_on(sign(report, KEY))
     assert "each block's division is that of the work in its window" in names
-    assert "every account moved as the day's blocks did" in names
+    assert "every account moved as the day's blocks and other entries did" in names
 
 
 def test_a_pool_that_takes_more_commission_is_caught(facts: DayFacts) -> None:
