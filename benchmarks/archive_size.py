@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import resource
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,7 @@ import asyncpg
 import pyarrow.parquet as pq
 
 from pool import archive_rows
+from pool.archive import close_next
 from pool.archive_file import ArchivedBatch, HourWriter, read_batches
 from pool.database import create_engine, migrate
 from pool.embedded_postgres import EmbeddedPostgres
@@ -157,6 +159,16 @@ def columns(path: Path) -> list[tuple[str, float, str]]:
     return sorted(found, key=lambda one: -one[1])
 
 
+async def close(url: str, directory: Path) -> tuple[float, float]:
+    """The archivist closes the hour that `hot` put there: seconds of this process, and of the clock."""
+    engine = create_engine(url)
+    cpu, clock = time.process_time(), time.monotonic()
+    assert await close_next(engine, directory, HOUR_US + 2 * 3_600_000_000)
+    taken = time.process_time() - cpu, time.monotonic() - clock
+    await engine.dispose()
+    return taken
+
+
 async def hot(url: str, given: Iterator[ArchivedBatch]) -> list[tuple[str, int, int]]:
     """What tables cost in PostgreSQL with their indexes: name, rows, bytes."""
     engine = create_engine(url)
@@ -206,6 +218,7 @@ async def hot(url: str, given: Iterator[ArchivedBatch]) -> list[tuple[str, int, 
             columns=["batch_position", "miner_id", "worker", "day", "reason", "taken_on", "count"],
             records=[(batch.position, *key[:3], key.reason, key.day, n) for key, n in kept.rejects.items()],
         )
+    await connection.execute("UPDATE ledger_head SET batch_position = (SELECT max(position) FROM batch)")
     found = []
     for table in ("batch", "slice", "reject"):
         await connection.execute(f"VACUUM ANALYZE {table}")
@@ -251,8 +264,14 @@ def main() -> None:
         try:
             given = batches(devices, options.rows // 4, per_minute, REJECTED)
             print("| table | rows | bytes a row |\n|---|---|---|")
-            for table, rows, size in asyncio.run(hot(server.start(), given)):
-                print(f"| {table} | {rows} | {size / max(rows, 1):.1f} |")
+            url = server.start()
+            for table, rows, size in asyncio.run(hot(url, given)):
+                print(f"| {table} | {rows} | {size / max(rows, 1):.1f} |", flush=True)
+            cpu, clock = asyncio.run(close(url, Path(directory) / "archive"))
+            most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+            print(
+                f"closing {options.rows // 4} records: {cpu:.1f} s of CPU, {clock:.1f} s, {most} MiB at most"
+            )
         finally:
             server.stop()
 

@@ -1,24 +1,26 @@
-"""FPPS: each share is paid what it is worth on average, found block or not; the blocks are the pool's.
+"""FPPS: a share is paid what the chain paid for work on its day, found block or not; blocks are the pool's.
 
-A share of `work` hashes finds a block with probability work / network work, and a block brings its subsidy
-and, on average, the transaction fees of recent blocks. So a hash is worth
+On a day in Kazakhstan the blocks of the best chain brought their subsidies and transaction fees, and took the
+work that their targets say. So a hash of that day is worth
 
-    price = floor((subsidy + fees) * 2**128 / network work)      in parts of 2**-128 satoshi
+    price = floor(sum of (subsidy + fees) * 2**128 / sum of network work)      in parts of 2**-128 satoshi
 
-and work is worth price * work. Only the price is ever rounded, and nobody will notice: 10**27 hashes, what
-1500 blocks took in 2025, lose less than a billionth of a satoshi. Of that worth `commission_bps` is the pool's and the
-rest the miner's. Each is credited in whole satoshis, and what is below one is carried to the next credit,
-through changes of price and of commission too. So it does not matter into how many credits work is cut, and
-what is credited differs from the worth of all work by less than a satoshi, for ever (invariant 2).
+which everybody can recompute from the public chain, and work is worth price * work. Only the price is ever
+rounded, and nobody will notice: 10**27 hashes, what 1500 blocks took in 2025, lose less than a billionth of
+a satoshi. Of that worth the commission of the day's terms is the pool's and the rest the miner's. Each is
+counted in whole satoshis, and what is below one is carried to the next credit, through changes of price and
+of commission too. So it does not matter into how many credits work is cut, and what is credited differs from
+the worth of all work by less than a satoshi, for ever (invariant 2).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from payouts.pplns import BPS
+from payouts.terms import Terms
 
 PRICE_UNIT: Final = 1 << 128
 """Parts of a satoshi that a price is told in."""
@@ -34,6 +36,17 @@ class Carried(NamedTuple):
 
 
 NOTHING: Final = Carried(0, 0)
+
+
+class Paid(NamedTuple):
+    """What the chain paid for work on a day: the sums over the day's blocks, in satoshis and hashes."""
+
+    reward_sat: int
+    """Subsidies and fees."""
+    fees_sat: int
+    """What of the reward is transaction fees."""
+    network_work: int
+    """The expected work of all those blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +80,18 @@ class Accrual:
         return sum(self.amounts.values()) + sum(self.commissions.values())
 
 
-def rate(network_work: int, subsidy: int, fees: Sequence[int], commission_bps: int) -> Rate:
-    """The rate at a network work of a block (hashes), with `fees` of each of the last blocks (satoshis).
+def rate(paid: Paid, terms: Terms) -> Rate:
+    """The rate of a day by what the chain paid on it and by the terms of that day.
 
-    No fees given: the subsidy alone (PPS). Raises ValueError for a number that cannot be.
+    Transaction fees count unless the terms leave them to the pool (then it is PPS). Raises ValueError for a
+    number that cannot be.
     """
-    if network_work < 1:
-        raise ValueError(f"network work is {network_work}; a block takes at least 1 hash")
-    if subsidy < 0 or any(one < 0 for one in fees):
-        raise ValueError(f"subsidy is {subsidy}, lowest fees {min(fees, default=0)}; neither can be negative")
-    blocks = max(len(fees), 1)
-    return Rate((subsidy * blocks + sum(fees)) * PRICE_UNIT // (network_work * blocks), commission_bps)
+    if paid.network_work < 1:
+        raise ValueError(f"network work is {paid.network_work}; a block takes at least 1 hash")
+    if not 0 <= paid.fees_sat <= paid.reward_sat:
+        raise ValueError(f"fees are {paid.fees_sat} of a reward of {paid.reward_sat}; they are a part of it")
+    kept = paid.fees_sat if terms.transaction_fees == "pool" else 0
+    return Rate((paid.reward_sat - kept) * PRICE_UNIT // paid.network_work, terms.commission_bps)
 
 
 def credit(carried: Carried, work: int, at: Rate) -> tuple[int, int, Carried]:

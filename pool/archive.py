@@ -52,6 +52,8 @@ from register.rules import Rules
 log = logging.getLogger(__name__)
 
 TICK_SECONDS: Final = 30.0
+STANDBY_SECONDS: Final = 2.0
+"""How often one that stands by looks whether its ledger is the active one."""
 CLOSE_US: Final = 5 * 60_000_000
 """So long after its end an hour is closed that no later batch has closed."""
 BATCHES_AT_ONCE: Final = 32
@@ -80,6 +82,8 @@ class Archive:
         self._now_us = now_us
         self._looked_through = False
         """Whether all closed hours were looked for on this disk."""
+        self._booked: dt.date | None = None
+        """The newest day whose book is closed, where that was looked at."""
         self._verified: set[int] = set()
         """Hours whose files were read whole and are what was closed."""
         self._told = ""
@@ -94,7 +98,7 @@ class Archive:
                 self._tell(f"archive: waiting, and trying again: {reason_of(error)}")
             except (ArchiveError, BookError) as error:
                 self._tell(f"archive: {error}")
-            await asyncio.sleep(TICK_SECONDS)
+            await asyncio.sleep(TICK_SECONDS if self._active() else STANDBY_SECONDS)
 
     def _tell(self, trouble: str) -> None:
         """Once, for as long as it lasts."""
@@ -105,7 +109,7 @@ class Archive:
     async def step(self) -> None:
         """Close the hours that are over; see to partitions, the book of each day, and files not here."""
         if not self._active():
-            self._looked_through = False  # another machine may write the archive now
+            self._looked_through, self._booked = False, None  # another machine may write the archive now
             return
         await partitions.make_ahead(self._engine, _day_of(self._now_us()))
         while self._active() and await close_next(self._engine, self._directory, self._now_us()):
@@ -138,13 +142,14 @@ class Archive:
         if first_us is None:
             return
         now_us = self._now_us()
-        known = await asyncio.to_thread(archive_book.books, self._directory)
-        day = known[-1].day + _DAY if known else _day_of(first_us)
-        while day < _day_of(now_us - CLOSE_US):
+        if self._booked is None:
+            known = await asyncio.to_thread(archive_book.books, self._directory)
+            self._booked = known[-1].day if known else _day_of(first_us) - _DAY
+        while (day := self._booked + _DAY) < _day_of(now_us - CLOSE_US):
             await archive_book.close_book(
                 self._engine, self._directory, day, self._terms, self._rules, now_us
             )
-            day += _DAY
+            self._booked = day
 
     async def _drop_old(self) -> None:
         now_us = self._now_us()

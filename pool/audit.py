@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from payouts.terms import DatedTerms
 from pool import archive_file, audit_compare, journal_store
 from pool import ledger_store as store
-from pool.archive_file import HOUR_US
+from pool.archive_file import HOUR_US, ArchiveError
 from pool.archive_rows import ArchivedBatch
 from pool.audit_compare import Range, Sides, Tally
 from pool.audit_database import separate_database
@@ -40,9 +40,9 @@ from pool.audit_sources import (
     period_of,
     read_books,
 )
-from pool.database import archive_hour, batch, register_event, report
+from pool.database import archive_hour, batch, block_event, register_event, report
 from pool.intake import sort_records
-from pool.records import decode_batch
+from pool.records import Share, decode_batch
 from pool.report_facts import microseconds
 from register.event import Event
 from register.rules import Rules
@@ -67,6 +67,7 @@ class Request:
     rules: Rules
     terms: DatedTerms
     """As configured, for days of which no book tells."""
+    now_us: int
     public_key: str | None = None
     """Of the pool's reports; None: of the key that each names."""
     prove_work: bool = False
@@ -97,7 +98,7 @@ def _silent(what: str, done: int, whole: int) -> None:
 
 async def audit(live: AsyncEngine, request: Request, progress: Progress = _silent) -> Outcome:
     """Audit a period; differences are in the outcome. Raises AuditError when no audit can be made."""
-    period = period_of(request.first, request.last, request.rules)
+    period = period_of(request.first, request.last, request.rules, request.now_us)
     progress("reading books", 0, 1)
     told = await read_books(live, request.archive, period, REPORTS_US)
     terms = dated_terms(told, request.terms, request.rules.day_of(told.until_us))
@@ -105,7 +106,6 @@ async def audit(live: AsyncEngine, request: Request, progress: Progress = _silen
     hours = await asyncio.to_thread(choose_hours, request.archive, told, period, longest)
     await _shorten(live, told, period, hours[-1])
     outcome = Outcome(told.notes, hours=(hours[0].manifest.hour, hours[-1].manifest.hour))
-    outcome.shares = sum(one.manifest.shares for one in hours)
     outcome.tallies = [
         await _check_hours(live, hours, progress),
         await _check_register(live, told.register),
@@ -115,13 +115,17 @@ async def audit(live: AsyncEngine, request: Request, progress: Progress = _silen
     ]
     async with separate_database(live) as rebuilt:
         run = _Run(Sides(rebuilt, live), request, told, period)
-        replayed = await run.through(hours, terms, progress)
+        try:
+            replayed = await run.through(hours, terms, progress)
+        except ArchiveError as error:
+            raise AuditError(str(error)) from error
         progress("comparing", 0, 1)
-        outcome.tallies += await audit_compare.compare_all(run.sides, replayed, period, list(told.blocks))
+        blocks = sorted({*told.blocks, *await _found_again(rebuilt)})
+        outcome.tallies += await audit_compare.compare_all(run.sides, replayed, period, blocks)
         later = await _later(live, replayed.last_batch, period, request.rules)
         outcome.tallies += await audit_compare.compare_days(run.sides, period, later)
     outcome.tallies += run.tallies
-    outcome.refused = run.proof.refused
+    outcome.shares, outcome.refused = run.shares, run.proof.refused
     return outcome
 
 
@@ -151,7 +155,7 @@ async def _shorten(live: AsyncEngine, told: Told, period: Period, last: Hour) ->
 
 
 async def _check_hours(live: AsyncEngine, hours: Sequence[Hour], progress: Progress) -> Tally:
-    """Each file against its manifest, each manifest against the live database and the hour before."""
+    """Each manifest against the live database and the hour before. Raises AuditError for a changed file."""
     tally = Tally("archived hour")
     async with live.connect() as connection:
         rows = await connection.execute(sa.select(archive_hour.c.hour_us, archive_hour.c.manifest_sha256))
@@ -160,11 +164,15 @@ async def _check_hours(live: AsyncEngine, hours: Sequence[Hour], progress: Progr
     for number, one in enumerate(hours):
         progress("checking hashes of the archive", number, len(hours))
         sha256 = await asyncio.to_thread(archive_file.sha256_of, one.place.file)
+        if sha256 != one.manifest.sha256:
+            raise AuditError(
+                f"{one.place.file}: has sha256 {sha256}, its manifest says {one.manifest.sha256}; restore it "
+                f"from the archive's backup"
+            )
         tally.compare(
             one.manifest.hour,
-            f"file {sha256}, manifest {one.sha256}, first batch {position}",
-            f"file {one.manifest.sha256}, manifest {closed.get(one.manifest.hour_us)}, "
-            f"first batch {one.manifest.first_batch}",
+            f"manifest {one.sha256}, first batch {position}",
+            f"manifest {closed.get(one.manifest.hour_us)}, first batch {one.manifest.first_batch}",
         )
         position = one.manifest.last_batch + 1
     return tally
@@ -224,6 +232,7 @@ class _Run:
     def __init__(self, sides: Sides, request: Request, told: Told, period: Period) -> None:
         self.sides = sides
         self.proof = Proof()
+        self.shares = 0
         self.tallies: list[Tally] = []
         self._request = request
         self._told = told
@@ -289,6 +298,7 @@ class _Run:
             f"begins with row {one.first_seq} of its spool",
         )
         self._last_seq[one.gateway_number] = one.last_seq
+        self.shares += sum(isinstance(record, Share) for record in one.records)
         if self._request.prove_work:
             self.proof.look(one)
         self._portion.append(one)
@@ -311,6 +321,12 @@ class _Run:
             else:
                 self._records.differs(f"batch {one.position}", "the archive's records", "other records")
         self._portion.clear()
+
+
+async def _found_again(rebuilt: AsyncEngine) -> list[str]:
+    """The blocks that came out of the replay, whether or not the books tell of them."""
+    async with rebuilt.connect() as connection:
+        return list(await connection.scalars(sa.select(block_event.c.hash).distinct()))
 
 
 async def _later(

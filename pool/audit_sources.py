@@ -26,7 +26,7 @@ from pool import archive_book, archive_file
 from pool.archive_book import Book, BookError, Line
 from pool.archive_file import HOUR_US, ArchivedHour, ArchiveError, Manifest
 from register.event import FIRST, ChainError, Event, verify
-from register.rules import Rules
+from register.rules import Rules, RulesError
 
 OF_SHARES: Final = (State.FOUND, State.SUBMITTED)
 """Steps of blocks that the share archive itself tells."""
@@ -74,11 +74,17 @@ class Told:
     """Of the days of the period."""
 
 
-def period_of(first: dt.date, last: dt.date, rules: Rules) -> Period:
+def period_of(first: dt.date, last: dt.date, rules: Rules, now_us: int) -> Period:
     """The period of two days, both included; raises AuditError."""
     if last < first:
         raise AuditError(f"--from {first} --to {last}: the period ends before it begins; turn the days round")
-    return Period(first, last, rules.day_bounds(first)[0], rules.day_bounds(last)[1])
+    try:
+        period = Period(first, last, rules.day_bounds(first)[0], rules.day_bounds(last)[1])
+    except RulesError as error:
+        raise AuditError(f"--from {first} --to {last}: {error}") from error
+    if now_us < period.end_us:
+        raise AuditError(f"--to {last}: that day is not over in Kazakhstan; choose an earlier one")
+    return period
 
 
 # The books

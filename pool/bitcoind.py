@@ -28,11 +28,15 @@ import zmq
 import zmq.asyncio
 
 from pool.node import (
+    ChainBlock,
+    Earned,
     NodeDown,
     NodeError,
     NodeSyncing,
     NodeWrongChain,
     TipHeader,
+    parse_block_at,
+    parse_earned,
     parse_header,
     parse_template,
 )
@@ -45,6 +49,7 @@ _LONG_POLL = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
 _KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
 _ZMQ_HEARTBEAT_MS = 10_000
 
+_NOT_KEPT = -1
 _NOT_FOUND = -5
 _NOT_CONNECTED = -9
 _INITIAL_DOWNLOAD = -10
@@ -205,6 +210,24 @@ class Bitcoind:
             return parse_header(result)
         except NodeError as error:
             raise NodeError(f"{self.name}: {error}") from None
+
+    async def block_at(self, height: int) -> ChainBlock:
+        result = await self._call("getblockheader", await self._call("getblockhash", height))
+        try:
+            return parse_block_at(result)
+        except NodeError as error:
+            raise NodeError(f"{self.name}: {error}") from None
+
+    async def earned(self, block_hash: str) -> Earned:
+        try:
+            return parse_earned(await self._call("getblockstats", block_hash, ["subsidy", "totalfee"]))
+        except RpcError as error:
+            if error.code != _NOT_KEPT:
+                raise
+            raise NodeError(
+                f"{error}; a pruned node must keep the blocks of some days: make prune of bitcoin.conf "
+                f"larger, or name a node that has block {block_hash}"
+            ) from None
 
     async def propose(self, block: bytes) -> str | None:
         request = {"mode": "proposal", "data": block.hex(), "rules": self._rules}

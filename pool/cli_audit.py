@@ -19,6 +19,7 @@ from pool.audit import Outcome, Request, audit
 from pool.audit_sources import AuditError
 from pool.cli_options import ConfigOption, complain, console
 from pool.config import Settings, load
+from pool.ledger import unix_microseconds
 from pool.resources import command_database, key_file, rules_of, signing_key
 
 _DAYS = ["%Y-%m-%d"]
@@ -48,6 +49,7 @@ def command(
         last=last.date(),
         rules=rules_of(settings),
         terms=settings.pool.dated_terms,
+        now_us=unix_microseconds(),
         public_key=signing_key(settings).public_key if key_file(settings).exists() else None,
         prove_work=prove_work,
     )

@@ -22,6 +22,8 @@ from alembic.util import CommandError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.types import TypeDecorator
 
+from payouts.fpps import PARTS, PRICE_UNIT
+
 CONNECT_SECONDS = 5.0
 MIGRATION_LOCK = 0x646D706F_00000001
 """Advisory lock keys of this program begin with "dmpo"; this one is held while the schema changes."""
@@ -374,6 +376,63 @@ account_day = sa.Table(
     # No miner ever owes the pool.
     sa.CheckConstraint("account NOT LIKE 'miner:%' OR closing <= 0", name="owed"),
     sa.Index("account_day_day_idx", "day"),
+)
+
+# FPPS: what a hash of a day is worth, and what was credited for it
+
+fpps_rate = sa.Table(
+    "fpps_rate",
+    metadata,
+    _id(),
+    sa.Column("day", sa.Date, nullable=False, unique=True),
+    # The blocks by whose sums the day is priced: those whose headers' times lie in it.
+    _required("first_height", sa.Integer),
+    _required("last_height", sa.Integer),
+    _required("blocks", sa.Integer),
+    _required("reward_sat", sa.BigInteger),
+    _required("fees_sat", sa.BigInteger),
+    _required("network_work", Work),
+    _required("transaction_fees", sa.Text),
+    # Parts of 2**-128 satoshi for a hash.
+    _required("price", Work),
+    _required("commission_bps", sa.Integer),
+    sa.CheckConstraint("first_height BETWEEN 0 AND last_height", name="heights"),
+    sa.CheckConstraint("blocks BETWEEN 1 AND last_height - first_height + 1", name="blocks"),
+    sa.CheckConstraint("fees_sat BETWEEN 0 AND reward_sat", name="fees"),
+    sa.CheckConstraint("network_work >= 1", name="network_work"),
+    sa.CheckConstraint("transaction_fees IN ('shared', 'pool')", name="transaction_fees"),
+    sa.CheckConstraint("commission_bps BETWEEN 0 AND 10000", name="commission"),
+    sa.CheckConstraint(
+        f"price = div((reward_sat - CASE transaction_fees WHEN 'pool' THEN fees_sat ELSE 0 END) "
+        f"* {PRICE_UNIT}::numeric, network_work)",
+        name="price",
+    ),
+)
+# A credit is checked against the one before it of the same miner: what was left there is carried on.
+fpps_credit = sa.Table(
+    "fpps_credit",
+    metadata,
+    _id(),
+    _required("at_us", sa.BigInteger),
+    # Null where all that was credited together does not come to a satoshi for anybody.
+    sa.Column("entry_id", sa.BigInteger, sa.ForeignKey("journal_entry.id")),
+    _required("day", sa.Date, sa.ForeignKey("fpps_rate.day")),
+    _required("miner_id", sa.Integer, sa.ForeignKey("miner.id")),
+    _required("work", Work),
+    _required("amount_sat", sa.BigInteger),
+    _required("commission_sat", sa.BigInteger),
+    # Below a satoshi, in parts of 2**-128 / 10000.
+    _required("miner_left", Work),
+    _required("commission_left", Work),
+    sa.UniqueConstraint("day", "miner_id", "at_us"),
+    sa.CheckConstraint("work >= 1", name="work"),
+    sa.CheckConstraint("amount_sat >= 0 AND commission_sat >= 0", name="amount"),
+    sa.CheckConstraint(
+        f"miner_left >= 0 AND miner_left < {PARTS}::numeric "
+        f"AND commission_left >= 0 AND commission_left < {PARTS}::numeric",
+        name="left",
+    ),
+    sa.Index("fpps_credit_miner_id_id_idx", "miner_id", "id"),
 )
 
 # Settlement

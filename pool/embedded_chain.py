@@ -30,7 +30,8 @@ from typing import Any, TextIO, TypeVar
 import pbk
 
 from pool.empty_template import COINBASE_ONLY_COMMITMENT, subsidy
-from pool.node import UNDECODABLE, NodeDown, NodeError, TipHeader
+from pool.node import UNDECODABLE, ChainBlock, Earned, NodeDown, NodeError, TipHeader, target_of
+from stratum.difficulty import work_of
 from stratum.job import Template
 
 _T = TypeVar("_T")
@@ -108,6 +109,16 @@ class EmbeddedChain:
 
     async def header(self, block_hash: str) -> TipHeader | None:
         return await self._run(lambda: self._header(block_hash))
+
+    async def block_at(self, height: int) -> ChainBlock:
+        return await self._run(lambda: self._block_at(height))
+
+    async def earned(self, block_hash: str) -> Earned:
+        """The subsidy: no block here has a transaction that could pay fees."""
+        header = await self.header(block_hash)
+        if header is None:
+            raise NodeError(f"{self.name} has no block {block_hash} in its chain; ask for one that it has")
+        return Earned(subsidy("regtest", header.height), 0)
 
     async def propose(self, block: bytes) -> str | None:
         """No objection: the kernel's interface judges whole blocks only."""
@@ -215,7 +226,7 @@ class EmbeddedChain:
             version=_VERSION,
             previous_block=bytes(tip.block_hash),
             bits=bits,
-            target=min(self._target, _expand(bits)),
+            target=min(self._target, target_of(bits)),
             coinbase_value=subsidy("regtest", height + 1),
             fees=0,
             current_time=max(int(time.time()), min_time),
@@ -276,6 +287,20 @@ class EmbeddedChain:
             _median_time(kernel.chain, int(entry.height)),
         )
 
+    def _block_at(self, height: int) -> ChainBlock:
+        chain = self._opened().chain
+        if not 0 <= height <= chain.height:
+            raise NodeError(f"{self.name} has no block {height}: its newest is {chain.height}")
+        entry = chain.block_tree_entries[height]
+        header = entry.block_header
+        return ChainBlock(
+            str(entry.block_hash),
+            height,
+            int(header.timestamp.timestamp()),
+            _median_time(chain, height),
+            work_of(min(self._target, target_of(int(header.bits)))),
+        )
+
     def _confirmations(self, block_hash: str) -> int | None:
         kernel = self._opened()
         entry = _entry(kernel, block_hash)
@@ -304,8 +329,3 @@ def _median_time(chain: Any, height: int) -> int:
     newest = range(max(0, height - _MEDIAN_BLOCKS + 1), height + 1)
     times = sorted(int(chain.block_tree_entries[one].block_header.timestamp.timestamp()) for one in newest)
     return times[len(times) // 2]
-
-
-def _expand(bits: int) -> int:
-    """The target that compact `bits` stand for."""
-    return (bits & 0x7F_FFFF) << (8 * ((bits >> 24) - 3))

@@ -4,9 +4,10 @@ The active one holds a PostgreSQL advisory lock on one connection and writes on 
 Whoever loses the connection has lost the lock and the means to write together, so two ledgers can never
 write at once.
 
-Each half second it takes new batches (`pool.intake`) and follows the blocks that were found
-(`pool.block_watch`). Everything it does can be killed between any two steps and goes on from there. With
-the database or the nodes away it waits; a batch that cannot be true stops it.
+Each half second it takes new batches (`pool.intake`), follows the blocks that were found
+(`pool.block_watch`) and pays for shares where the terms say so (`pool.fpps_accrual`). Everything it does can
+be killed between any two steps and goes on from there. With the database or the nodes away it waits; a batch
+that cannot be true stops it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pool import block_watch
 from pool import ledger_store as store
 from pool.block_watch import BlockWatch, Sighting
 from pool.database import LEDGER_LOCK, UNAVAILABLE, reason_of, refused
+from pool.fpps_accrual import Accrual
 from pool.intake import LedgerError, Taken, take_batch
 from pool.ledger_store import Watched
 from pool.node import Node
@@ -63,6 +65,7 @@ class Ledger:
         self.last_ok_at: float | None = None
         self._engine = engine
         self._watch = BlockWatch(nodes)
+        self._fpps = Accrual(nodes, rules, terms, now_us)
         self._rules = rules
         self._terms = terms
         self._now_us = now_us
@@ -104,6 +107,7 @@ class Ledger:
             finally:
                 self.active = False
                 await self._stop_looking()
+                await self._fpps.stop()
                 # Closing the connection gives back the lock, whatever state it is in.
                 await connection.invalidate()
 
@@ -117,6 +121,7 @@ class Ledger:
                 break
             self._taken(taken)
         await self._follow_blocks(connection)
+        await self._fpps.follow(connection)
         self.last_ok_at = time.time()
         return busy
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import msgspec
 
+from stratum.difficulty import work_of
 from stratum.job import Template
 
 UNDERSTOOD_RULES = frozenset({"segwit", "signet"})
@@ -54,6 +55,27 @@ class TipHeader:
     bits: int
     median_time: int
     """Median of the times of this block and the ten before it: the next block must be later (BIP113)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainBlock:
+    """A block of the best chain: its times, and the work that it took. The hash is display hex."""
+
+    block_hash: str
+    height: int
+    time: int
+    """Of its header, unix seconds: what its miner said."""
+    median_time: int
+    """Never earlier than that of the block before; the next block's time must be later (BIP113)."""
+    work: int
+    """The expected number of hashes of a block like it."""
+
+
+class Earned(NamedTuple):
+    """What a block brings whoever mines it, in satoshis."""
+
+    subsidy: int
+    fees: int
 
 
 class Node(Protocol):
@@ -102,6 +124,14 @@ class Node(Protocol):
 
     async def header(self, block_hash: str) -> TipHeader | None:
         """What a block of the best chain says of itself; None for any other block. Raises NodeError."""
+        ...
+
+    async def block_at(self, height: int) -> ChainBlock:
+        """The block of the best chain at a height from 0 up to the tip's. Raises NodeError."""
+        ...
+
+    async def earned(self, block_hash: str) -> Earned:
+        """Subsidy and transaction fees of a block that the node has whole. Raises NodeError."""
         ...
 
     async def propose(self, block: bytes) -> str | None:
@@ -188,6 +218,7 @@ class _Header(msgspec.Struct):
     confirmations: int
     height: _Count
     bits: str
+    time: _Count
     mediantime: _Count
     previousblockhash: str = ""
 
@@ -197,14 +228,45 @@ def parse_header(result: Mapping[str, Any]) -> TipHeader | None:
 
     Raises NodeError that names the field at fault.
     """
+    raw, bits = _read_header(result)
+    if raw.confirmations < 1:
+        return None
+    return TipHeader(raw.hash, raw.previousblockhash, raw.height, bits, raw.mediantime)
+
+
+def parse_block_at(result: Mapping[str, Any]) -> ChainBlock:
+    """The result of `getblockheader` for a block of the best chain; raises NodeError that names the field."""
+    raw, bits = _read_header(result)
+    return ChainBlock(raw.hash, raw.height, raw.time, raw.mediantime, work_of(target_of(bits)))
+
+
+def _read_header(result: Mapping[str, Any]) -> tuple[_Header, int]:
     try:
         raw = msgspec.convert(result, _Header)
         bits = int.from_bytes(bytes.fromhex(raw.bits), "big")
     except (ValueError, msgspec.ValidationError) as error:
         raise NodeError(f"unusable block header: {error}; is the node a current one?") from None
-    if raw.confirmations < 1:
-        return None
-    return TipHeader(raw.hash, raw.previousblockhash, raw.height, bits, raw.mediantime)
+    return raw, bits
+
+
+def target_of(bits: int) -> int:
+    """The target that the compact bits of a header in the chain stand for (arith_uint256::SetCompact)."""
+    exponent, mantissa = bits >> 24, bits & 0x7F_FFFF
+    return mantissa << 8 * (exponent - 3) if exponent >= 3 else mantissa >> 8 * (3 - exponent)
+
+
+class _Stats(msgspec.Struct):
+    subsidy: _Count
+    totalfee: _Count
+
+
+def parse_earned(result: Mapping[str, Any]) -> Earned:
+    """The result of `getblockstats`; raises NodeError that names the field at fault."""
+    try:
+        raw = msgspec.convert(result, _Stats)
+    except msgspec.ValidationError as error:
+        raise NodeError(f"unusable block statistics: {error}; is the node a current one?") from None
+    return Earned(raw.subsidy, raw.totalfee)
 
 
 def _hex(field: str, text: str, size: int | None = None) -> bytes:

@@ -276,9 +276,10 @@ class Steps:
                 await store.tell(connection, payout.id, at_us, actor, note, number)
 
     async def note(self, tenure: Tenure, payout_id: int, text: str) -> None:
-        """Tell once what a payout waits for."""
+        """Tell once what a payout waits for; other numbers behind the first comma are no news."""
         async with tenure.write() as connection:
-            if await store.last_note(connection, payout_id) != text:
+            last = await store.last_note(connection, payout_id) or ""
+            if last.partition(",")[0] != text.partition(",")[0]:
                 await store.tell(connection, payout_id, self.means.now_us(), ACTOR, text)
                 log.error("payout %d: %s", payout_id, text)
 

@@ -212,8 +212,8 @@ class Settler(Steps):
         least, cap = await wallet.least_rate(), section.max_rate_sat_kvb
         if least > cap:
             raise Stuck(
-                f"the node's mempool takes nothing below {least} satoshis for 1000 virtual bytes, and "
-                f"settlement.max_fee_rate allows {cap}; wait, or raise it"
+                f"the node's mempool takes only what pays more than settlement.max_fee_rate allows, {least} "
+                f"satoshis for 1000 virtual bytes and not {cap}; wait, or raise it"
             )
         return min(max(await wallet.estimate(section.fee_target_blocks) or 0, least), cap)
 
@@ -294,7 +294,7 @@ class SettlerTask:
             started, live, trouble = time.monotonic(), 0, ""
             try:
                 health = await self.tick()
-                live = health.live
+                live = health.live - health.problems  # a signer that fails is not asked every few seconds
                 self._report(health)
             except BusyError:
                 live = 1  # somebody else is at it: come back soon

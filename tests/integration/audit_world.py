@@ -203,7 +203,7 @@ class Days(World):
         await self.close()
 
     async def audit(self, first: dt.date, last: dt.date, **how: bool) -> Outcome:
-        request = Request(self.directory, first, last, RULES, self.terms, KEY.public_key, **how)
+        request = Request(self.directory, first, last, RULES, self.terms, self.now_us, KEY.public_key, **how)
         return await audit(self.engine, request)
 
     async def tamper(self, *statements: str) -> None:

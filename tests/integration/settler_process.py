@@ -1,7 +1,6 @@
 """One look of a settler in a process of its own, which may kill itself (`kill -9`) at a named step.
 
-`python -m tests.integration.settler_process JSON` with the keys of `Order`. It prints `done` when it came to
-the end. The failpoints are here and nowhere in the program.
+The failpoints are here and nowhere in the program.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import asyncio
 import functools
 import os
 import signal
-import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -106,10 +104,10 @@ async def main(order: Order) -> None:
             if order.abandon:
                 await desk.abandon(settler, tenure, order.abandon, "tester", "a test")
     await SettlerTask(settler).tick()
-    print("done", flush=True)
     await node.close()
     await engine.dispose()
 
 
-if __name__ == "__main__":
-    asyncio.run(main(msgspec.json.decode(sys.argv[1], type=Order)))
+def look_once(order: bytes) -> None:
+    """What the process runs: one `Order` in JSON."""
+    asyncio.run(main(msgspec.json.decode(order, type=Order)))

@@ -2,31 +2,67 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import datetime as dt
 import shutil
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine
+import typer
+from click.testing import Result
+from typer.testing import CliRunner
 
-from pool import archive_book
+from pool import archive_book, cli_audit
 from pool.audit import Outcome
 from pool.audit_sources import AuditError
+from pool.database import create_engine
+from tests.conftest import TEMPLATE, administer, named
 from tests.integration.audit_world import HOUR, MORNING, Days, told
 from tests.integration.ledger_world import DAY
 
+_numbers = count(1)
 NEXT, THIRD = DAY + dt.timedelta(days=1), DAY + dt.timedelta(days=2)
 
 
+LIVED = "dmpool_lived"
+
+
+async def _live(url: str, directory: Path) -> Days:
+    engine = create_engine(url)
+    lived = Days(engine, directory)
+    await lived.settle_in()
+    await lived.live_three_days()
+    await engine.dispose()
+    return lived
+
+
+@pytest.fixture(scope="module")
+def lived(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Days]:
+    """The three days, lived once; each test has copies of the database and of the archive."""
+    asyncio.run(administer(postgres, f"CREATE DATABASE {LIVED} TEMPLATE {TEMPLATE}"))
+    yield asyncio.run(_live(named(postgres, LIVED), tmp_path_factory.mktemp("lived") / "archive"))
+    asyncio.run(administer(postgres, f"DROP DATABASE {LIVED} WITH (FORCE)"))
+
+
 @pytest_asyncio.fixture
-async def days(engine: AsyncEngine, tmp_path: Path) -> Days:
-    made = Days(engine, tmp_path / "archive")
-    await made.settle_in()
-    await made.live_three_days()
-    return made
+async def days(postgres: str, lived: Days, tmp_path: Path) -> AsyncIterator[Days]:
+    name = f"audited_{next(_numbers)}"
+    await administer(postgres, f"CREATE DATABASE {name} TEMPLATE {LIVED}")
+    made = copy.copy(lived)
+    made.engine = create_engine(named(postgres, name))
+    made.node = copy.deepcopy(lived.node)
+    made.told = list(lived.told)
+    made.ledger = made.new_ledger()
+    made.directory = tmp_path / "archive"
+    shutil.copytree(lived.directory, made.directory)
+    yield made
+    await made.engine.dispose()
+    await administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def agreeing(outcome: Outcome) -> dict[str, int]:
@@ -172,6 +208,9 @@ async def test_days_that_are_not_archived_yet_are_refused(days: Days) -> None:
     """I4: an audit never passes over shares that it does not have."""
     await days.mining()
     today = DAY + dt.timedelta(days=3)
+    with pytest.raises(AuditError, match="is not over"):
+        await days.audit(DAY, today)
+    days.now_us += 24 * HOUR
     with pytest.raises(AuditError, match="not all shares of that day are archived"):
         await days.audit(DAY, today)
     with pytest.raises(AuditError, match="turn the days round"):
@@ -193,3 +232,46 @@ async def test_what_a_killed_audit_left_goes_with_the_next(days: Days, postgres:
     async with days.engine.connect() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
         await connection.execute(sa.text('DROP DATABASE "dmpool_audit_00000000_other"'))
+
+
+async def test_a_block_that_no_book_tells_of_is_told(days: Days) -> None:
+    """I4: a block that was taken out of the database leaves its mark in the shares."""
+    gone = "(SELECT hash FROM block WHERE height = 2 LIMIT 1)"
+    for book in days.books():
+        (book.directory / archive_book.MANIFEST).unlink()
+    await days.tamper(
+        f"DELETE FROM split WHERE hash = {gone}",
+        f"DELETE FROM block_event WHERE hash = {gone}",
+        "DELETE FROM block WHERE hash NOT IN (SELECT hash FROM block_event)",
+    )
+    outcome = await days.audit(DAY, THIRD)
+    assert {"block", "part of a block", "step of a block as kept"} <= differing(outcome)
+    assert "no book was closed yet: all but the shares is taken from the live database" in outcome.notes
+
+
+async def test_the_command_tells_it_with_a_table_and_an_exit_code(
+    days: Days, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I4: for whoever runs it by hand or by a timer."""
+    monkeypatch.setenv("DMPOOL_DATA_DIR", str(days.directory.parent))
+    monkeypatch.setenv("DMPOOL_DATABASE__URL", days.engine.url.render_as_string(hide_password=False))
+    monkeypatch.setenv("DMPOOL_POOL__COMMISSION_BPS", "150")
+    arguments = ["--from", str(DAY), "--to", str(THIRD), "--prove-work"]
+    monkeypatch.setattr("pool.cli_audit.unix_microseconds", lambda: days.now_us)
+    fine = await asyncio.to_thread(_command, arguments)
+    assert (fine.exit_code, "everything agrees" in fine.output) == (0, True), fine.output
+    assert "proof of work of a share or block" in fine.output
+    assert "refused as stale, without a header" in fine.output
+    await days.tamper(TAMPERING["block"])
+    wrong = await asyncio.to_thread(_command, arguments)
+    assert wrong.exit_code == 1
+    assert "it does NOT agree" in wrong.output
+    assert "rebuilt reward_sat 5000000001; kept reward_sat 5000000002" in wrong.output
+    none = await asyncio.to_thread(_command, [*arguments, "--archive", "/nowhere"])
+    assert none.exit_code == 1
+
+
+def _command(arguments: list[str]) -> Result:
+    cli = typer.Typer()
+    cli.command()(cli_audit.command)
+    return CliRunner().invoke(cli, arguments)

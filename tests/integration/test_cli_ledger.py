@@ -10,6 +10,7 @@ import sqlalchemy as sa
 import uvloop
 
 from pool.database import create_engine
+from register.person import token_hash
 from tests.integration.ledger_world import DAY, World
 from tests.integration.office import Office
 from tests.integration.paid_world import FEE, REWARD, confirm, mature, mine, reserve, send
@@ -162,3 +163,14 @@ def test_only_an_officer_corrects(office: Office) -> None:
     assert "dana" in office.see(
         "ledger entries", "--from", str(DAY), "--to", "2036-01-01", "--account", "pool:correction"
     )
+
+
+def test_a_miner_is_given_a_token_and_the_register_keeps_its_hash_alone(office: Office) -> None:
+    first = office.run("miners", "token", "miner1", "--reason", "asked")
+    second = office.run("miners", "token", "miner1", "--reason", "lost")
+    kept = office.register().miner("miner1").statement_token_sha256
+    tokens = [one.stdout.strip() for one in (first, second)]
+    assert kept == token_hash(tokens[1]) != token_hash(tokens[0])
+    assert not any(token in event.body for token in tokens for event in office.events())
+    office.do("miners set miner1 --language ru")
+    assert office.register().miner("miner1").statement_token_sha256 == kept

@@ -45,6 +45,8 @@ APPEND_ONLY = {
     "split": "work",
     "report": "sha256",
     "register_event": "reason",
+    "fpps_rate": "transaction_fees",
+    "fpps_credit": "work",
 }
 
 
@@ -87,7 +89,7 @@ async def test_processes_that_start_at_once_migrate_once(empty_database_url: str
         versions = list(await connection.scalars(sa.text("SELECT version_num FROM alembic_version")))
     for one in engines:
         await one.dispose()
-    assert versions == ["0004"]
+    assert versions == ["0005"]
 
 
 async def test_downgrade_leaves_nothing(engine: AsyncEngine) -> None:

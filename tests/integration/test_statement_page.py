@@ -110,6 +110,14 @@ async def test_the_miners_own_language_is_the_pages(world: World, tmp_path: Path
         assert '<html lang="kk">' in (await get(site, "/statements/miner1"))[1], "on to this month"
 
 
+async def test_a_change_over_the_api_leaves_the_token_as_it_is(world: World, tmp_path: Path) -> None:
+    async with serving_register(world.engine, tmp_path) as site:
+        wish = {"reason": "moved", "title": "Altai", "bin": world.miners[0].bin, "language": "ru"}
+        assert (await site.put("/miners/miner1", wish)).code == 200
+        code, page = await get(site, PAGE)
+    assert (code, '<html lang="ru">' in page) == (200, True)
+
+
 async def test_the_table_is_csv(world: World, tmp_path: Path) -> None:
     async with serving_register(world.engine, tmp_path) as site:
         _, body = await get(site, "/statements/miner1/2026-11.csv")

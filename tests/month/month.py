@@ -107,6 +107,8 @@ class Month:
                     self._waiting.append((at_us, self.fleet.run(at_us)[0]))
                 self.now_us = block_us
                 await self._block(connection)
+            for _ in range(3):  # on a slow machine an answer of the node may still be on its way
+                await self.ledger.tick(connection)
             self.now_us += HOUR_US // 2  # the last hour is closed some minutes after its end
             await self.archive.step()
             yield
@@ -132,7 +134,6 @@ class Month:
         await self._tell(connection)
         while await self.ledger.tick(connection):
             pass
-        await self.ledger.tick(connection)
         self.payouts_lost += await self.till.follow(self.chain.main.__contains__)
         await self.till.mined(self.chain.main[-1], len(self.chain.main) - 1)
         if self.now_us >= self._noon_us:

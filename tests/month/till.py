@@ -11,12 +11,15 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
+from embit.psbt import PSBT
+from embit.script import Script
+from embit.transaction import Transaction, TransactionInput, TransactionOutput
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from payouts import journal
 from payouts.batching import batches
 from payouts.journal import EntryKind
-from payouts.payout_plan import Plan, PlanSettings, plan
+from payouts.payout_plan import Due, Plan, PlanSettings, plan
 from pool import journal_store, payout_facts
 from pool import settlement_store as store
 from pool.payout_transaction import Draft
@@ -48,6 +51,7 @@ class Till:
         """Block and fee by payout."""
         self.amounts: dict[int, dict[int, int]] = {}
         self.held: Counter[str] = Counter()
+        self._dues: dict[int, list[Due]] = {}
 
     async def plan(self) -> Plan:
         """Whom a run would pay now."""
@@ -70,6 +74,7 @@ class Till:
             run_id = await store.insert_run(connection, at_us, day, f"daily {day}", ACTOR, "daily")
             for number, dues in enumerate(batches(due.payments, MAX_WEIGHT), 1):
                 payout_id = await store.insert_payout(connection, run_id, number, dues, at_us)
+                self._dues[payout_id] = dues
                 amounts: Counter[int] = Counter()
                 for one in dues:
                     amounts[one.miner_id] += one.amount_sat
@@ -83,11 +88,11 @@ class Till:
     async def send(self, payout_id: int, fee_sat: int) -> None:
         """Build, sign, store, and broadcast, all at once."""
         now_us = self._now_us()
-        raw = f"transaction of payout {payout_id}".encode()
-        txid = hashlib.sha256(raw).hexdigest()
-        coin = f"{hashlib.sha256(txid.encode()).hexdigest()}:0"
+        made = self._transaction(payout_id)
+        raw, txid = made.serialize(), made.txid().hex()
+        coin = f"{made.vin[0].txid.hex()}:0"
         async with self._tenure.write() as connection:
-            draft = Draft(psbt="made up", inputs=(coin,), fee_sat=fee_sat, rate=1000)
+            draft = Draft(psbt=PSBT(made).to_string(), inputs=(coin,), fee_sat=fee_sat, rate=1000)
             await store.insert_version(connection, payout_id, 1, "pay", draft, now_us)
             await store.tell(connection, payout_id, now_us, ACTOR, "funded", 1)
             signed = {"signed_us": now_us, "txid": txid, "raw": raw}
@@ -98,6 +103,12 @@ class Till:
             await store.move(connection, payout_id, ("signed",), "sent")
             await store.tell(connection, payout_id, now_us, ACTOR, f"sent: {txid}", 1)
         self.sent[payout_id] = fee_sat
+
+    def _transaction(self, payout_id: int) -> Transaction:
+        """Nobody's coin to the payments; the change is left out."""
+        coin = TransactionInput(hashlib.sha256(f"coin {payout_id}".encode()).digest(), 0)
+        outputs = [TransactionOutput(one.amount_sat, Script(one.script)) for one in self._dues[payout_id]]
+        return Transaction(vin=[coin], vout=outputs)
 
     async def abandon(self, payout_id: int) -> None:
         """Taken back before anybody could sign it."""

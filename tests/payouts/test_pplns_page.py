@@ -99,4 +99,4 @@ def test_every_scheme_is_told(scheme: str) -> None:
 
 def test_the_unit_of_a_price_is_told() -> None:
     assert PRICE_UNIT == 2**128
-    assert "`floor((subsidy + fees) × 2**128 / D)`" in PLAIN
+    assert "`floor(rewards × 2**128 / work)`" in PLAIN
