@@ -19,7 +19,6 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -33,6 +32,8 @@ from payouts.terms import DatedTerms
 from pool.database import (
     Work,
     block_event,
+    fpps_credit,
+    fpps_rate,
     gateway,
     journal_entry,
     journal_posting,
@@ -92,6 +93,8 @@ class _Numbered:
 # The journal first: what an entry is booked for stands in the same book or in an earlier one.
 _NUMBERED: Final = (
     _Numbered(journal_entry, journal_entry.c.id),
+    _Numbered(fpps_credit, fpps_credit.c.id),
+    _Numbered(fpps_rate, fpps_rate.c.id),
     _Numbered(register_event, register_event.c.seq),
     _Numbered(block_event, block_event.c.id),
     _Numbered(payout_event, payout_event.c.id),
@@ -253,11 +256,15 @@ async def _add_postings(connection: AsyncConnection, entries: Sequence[Line]) ->
 
 
 def _line(table: sa.Table, row: Any) -> Line:
-    return {"table": table.name, **{name: _plain(value) for name, value in row._mapping.items()}}
+    values = {name: _plain(value) for name, value in row._mapping.items()}
+    for column in table.columns:
+        if isinstance(column.type, Work) and values[column.name] is not None:
+            values[column.name] = str(values[column.name])  # it outgrows what JSON has of numbers
+    return {"table": table.name, **values}
 
 
 def _plain(value: Any) -> Any:
-    """A column's value as JSON has it: bytes in base64, numbers that outgrow JSON and times as text."""
+    """A column's value as JSON has it: bytes in base64, times as text."""
     match value:
         case bytes():
             return base64.b64encode(value).decode()
@@ -267,8 +274,6 @@ def _plain(value: Any) -> Any:
             return value.isoformat()
         case None | bool() | int() | str() | list():
             return value
-        case Decimal():
-            return str(int(value))
         case _:
             return str(value)
 

@@ -103,7 +103,7 @@ async def audit(live: AsyncEngine, request: Request, progress: Progress = _silen
     told = await read_books(live, request.archive, period, REPORTS_US)
     terms = dated_terms(told, request.terms, request.rules.day_of(told.until_us))
     longest = max(one.window_multiple for one in [*told.terms.values(), terms.on(period.last)])
-    hours = await asyncio.to_thread(choose_hours, request.archive, told, period, longest)
+    hours = await asyncio.to_thread(choose_hours, request.archive, told, period, request.rules, longest)
     await _shorten(live, told, period, hours[-1])
     outcome = Outcome(told.notes, hours=(hours[0].manifest.hour, hours[-1].manifest.hour))
     outcome.tallies = [
@@ -261,7 +261,7 @@ class _Run:
             await replay.enter(self._events)
             await desk.finish()
             replay.finish()
-            self.tallies = [self._order, self._records, replay.steps, replay.entries]
+            self.tallies = [self._order, self._records, replay.steps, replay.entries, replay.credits.tally]
             self.tallies += [desk.rebuilt, desk.signatures]
             if self._request.prove_work:
                 self.tallies.append(self.proof.work)

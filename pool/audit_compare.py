@@ -21,6 +21,7 @@ from pool.database import (
     batch,
     block,
     block_event,
+    fpps_credit,
     journal_entry,
     journal_posting,
     miner_day,
@@ -128,6 +129,13 @@ def _questions(period: Period, blocks: Sequence[str]) -> list[tuple[str, sa.Sele
             ("hash", "at_us", "state"),
         ),
         ("posting of the journal", entries, ("at_us", "kind", "source", "round", "account")),
+        (
+            "credit of FPPS as kept",
+            sa.select(
+                *[column for column in fpps_credit.columns if column.name not in ("id", "entry_id")]
+            ).where(fpps_credit.c.at_us >= period.start_us, fpps_credit.c.at_us < period.end_us),
+            ("at_us", "day", "miner_id"),
+        ),
         (
             "balance of an account and day",
             sa.select(account_day).where(account_day.c.day.between(period.first, period.last)),

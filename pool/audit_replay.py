@@ -27,6 +27,7 @@ from pool import ledger_store as store
 from pool.archive_book import Line
 from pool.archive_file import ArchivedBatch
 from pool.audit_compare import Tally
+from pool.audit_fpps import Credit, Credits
 from pool.audit_sources import OF_SHARES, AuditError, Hour, Period, Told
 from pool.database import (
     batch,
@@ -49,6 +50,7 @@ CLOCKS_US: Final = 120_000_000
 """How much the clocks of register, gateways and ledger may differ: events of the register come so early."""
 OPENING: Final = "balances when the audit begins"
 _AS_TOLD: Final = (EntryKind.CORRECTION, EntryKind.FPPS_CREDITED)
+"""What no source implies; credits of FPPS are of this kind only where the books lack their rows."""
 _BOOKED: Final = {
     State.CONFIRMED: EntryKind.BLOCK_CONFIRMED,
     State.MATURE: EntryKind.BLOCK_MATURED,
@@ -63,7 +65,7 @@ class Step(NamedTuple):
     at_us: int
     rank: int
     number: tuple[int, int]
-    what: ArchivedBatch | Event | Line
+    what: ArchivedBatch | Event | Credit | Line
 
 
 class Replay:
@@ -81,6 +83,8 @@ class Replay:
         self._period = period
         self._rules = rules
         self._terms = terms
+        self.credits = Credits(connection, told, rules)
+        self._credits_begun = False
         self._booked: dict[tuple[str, int, str], deque[Line]] = defaultdict(deque)
         """Entries of blocks, by what they were booked for, that have not been met yet."""
         for line in told.entries:
@@ -147,11 +151,17 @@ class Replay:
 
     def _of_books(self) -> Iterator[Step]:
         """In the order of the journal; a block's step stands where the entry is that was booked with it."""
+        credits = self.credits.all()
+        of_credits = {one.entry["id"] for one in credits if one.entry is not None}
         numbers = {key: deque(line["id"] for line in lines) for key, lines in self._booked.items()}
         steps = [
             Step(line["at_us"], 2, (line["id"], 0), line)
             for line in self._told.entries
-            if line["block_hash"] is None
+            if line["block_hash"] is None and line["id"] not in of_credits
+        ]
+        steps += [
+            Step(one.at_us, 2, (one.entry["id"] if one.entry else 0, place), one)
+            for place, one in enumerate(credits)
         ]
         for line in chain.from_iterable(self._told.blocks.values()):
             if line["state"] not in OF_SHARES:
@@ -168,6 +178,8 @@ class Replay:
                 raise TypeError("events of the register go in by portions")
             case ArchivedBatch():
                 await self._take(step.what)
+            case Credit():
+                await self._credit(step.what)
             case line if line["table"] == "block_event":
                 await self._step_block(line)
             case line if line["table"] == "payout_event":
@@ -292,6 +304,18 @@ class Replay:
                 return
             entry = await self._entry_of_payout(line)
             await self._compare_and_book(f"payout {line['payout_id']}", entry, line, line["at_us"])
+
+    async def _credit(self, credit: Credit) -> None:
+        """Work that FPPS paid for."""
+        async with self._connection.begin():
+            if not self._credits_begun:
+                await self.credits.begin()
+                self._credits_begun = True
+            entry, rows = await self.credits.again(credit)
+            implied = _shown(entry) if entry.postings else None
+            kept = None if credit.entry is None else _shown(_entry_of(credit.entry))
+            self.entries.compare(f"FPPS for {credit.day} at {credit.at_us}", implied, kept)
+            await self.credits.book(credit, entry, rows)
 
     async def _repeat(self, line: Line) -> None:
         day = dt.date.fromisoformat(line["day"])

@@ -72,6 +72,14 @@ class Told:
     """Booked balances when the period begins."""
     reports: list[Line] = field(default_factory=list)
     """Of the days of the period."""
+    rates: list[Line] = field(default_factory=list)
+    """Prices of FPPS."""
+    credits: list[Line] = field(default_factory=list)
+    """Credits of FPPS in the period and behind it, in order."""
+    older_credits: list[Line] = field(default_factory=list)
+    """Those of before that they build on: of the same days, and each miner's last one."""
+    whole_from_us: int = 0
+    """From here on all shares are replayed."""
 
 
 def period_of(first: dt.date, last: dt.date, rules: Rules, now_us: int) -> Period:
@@ -164,7 +172,7 @@ def _read(told: Told, tail: list[Line], period: Period, report_us: int) -> None:
 def _read_entries(told: Told, tail: list[Line], period: Period) -> None:
     opening: dict[str, int] = defaultdict(int)
     versions: dict[tuple[int, int], Line] = {}
-    runs: dict[int, Line] = {}
+    kept: dict[str, list[Line]] = defaultdict(list)
     for line in _lines(told.books, tail):
         match line["table"]:
             case "journal_entry":
@@ -175,19 +183,38 @@ def _read_entries(told: Told, tail: list[Line], period: Period) -> None:
                 wanted = line["block_hash"] in told.blocks or line["payout_id"] in told.payouts
                 if line["at_us"] < told.until_us and (not before or wanted):
                     told.entries.append(line)
-            case "payout_run":
-                runs[line["id"]] = line
-            case "payout" if line["id"] in told.payouts:
-                told.payouts[line["id"]]["payout"] = [line]
-            case "payment" if line["payout_id"] in told.payouts:
-                told.payouts[line["payout_id"]].setdefault("payment", []).append(line)
-            case "payout_version" if line["payout_id"] in told.payouts:
+            case "payout_run" | "payout" | "payment" | "fpps_rate" | "fpps_credit":
+                kept[line["table"]].append(line)
+            case "payout_version":
                 versions[line["payout_id"], line["number"]] = line  # the last book knows most
-    for (payout_id, _), line in sorted(versions.items()):
-        told.payouts[payout_id].setdefault("payout_version", []).append(line)
-    for of in told.payouts.values():
-        of["payout_run"] = [runs[line["run_id"]] for line in of.get("payout", ())]
     told.opening = {account: amount for account, amount in opening.items() if amount}
+    told.rates = kept["fpps_rate"]
+    _keep_credits(told, kept["fpps_credit"], period)
+    kept["payout_version"] = [line for _, line in sorted(versions.items())]
+    _keep_payouts(told, kept)
+
+
+def _keep_payouts(told: Told, kept: dict[str, list[Line]]) -> None:
+    """All that belongs to the payouts in question."""
+    runs = {line["id"]: line for line in kept["payout_run"]}
+    for line in kept["payout"]:
+        if line["id"] in told.payouts:
+            told.payouts[line["id"]] |= {"payout": [line], "payout_run": [runs[line["run_id"]]]}
+    for table in ("payment", "payout_version"):
+        for line in kept[table]:
+            if line["payout_id"] in told.payouts:
+                told.payouts[line["payout_id"]].setdefault(table, []).append(line)
+
+
+def _keep_credits(told: Told, credits: Sequence[Line], period: Period) -> None:
+    """Credits of FPPS in question, and what they build on."""
+    older = [line for line in credits if line["at_us"] < period.start_us]
+    told.credits = [line for line in credits if period.start_us <= line["at_us"] < told.until_us]
+    days = {line["day"] for line in told.credits}
+    newest = {line["miner_id"]: line["id"] for line in older}
+    told.older_credits = [
+        line for line in older if line["day"] in days or newest[line["miner_id"]] == line["id"]
+    ]
 
 
 def _lines(books: Sequence[Book], tail: list[Line]) -> Iterator[Line]:
@@ -243,8 +270,10 @@ class Hour:
     sha256: str
 
 
-def choose_hours(archive: Path, told: Told, period: Period, longest: int) -> list[Hour]:
+def choose_hours(archive: Path, told: Told, period: Period, rules: Rules, longest: int) -> list[Hour]:
     """The hours that the audit replays, without a gap; `longest` is the largest window multiple in question.
+
+    Where FPPS credited a day for the first time, they begin with that day.
 
     Raises AuditError when the archive does not reach from where the windows begin to the period's end.
     """
@@ -255,7 +284,10 @@ def choose_hours(archive: Path, told: Told, period: Period, longest: int) -> lis
             f"folder with --archive, or wait until the hour is closed"
         )
     steps = [line["at_us"] for of in told.blocks.values() for line in of if line["state"] in OF_SHARES]
-    earliest_us = min([period.start_us, *steps]) - EARLY_US
+    begun = {line["day"] for line in told.older_credits}
+    credited = {line["day"] for line in told.credits} - begun
+    days = [rules.day_bounds(dt.date.fromisoformat(day))[0] for day in credited]
+    earliest_us = min([period.start_us, *steps, *days]) - EARLY_US
     asked = next(
         (place for place, one in enumerate(known) if one.manifest.hour_us + HOUR_US > earliest_us),
         len(known) - 1,
@@ -270,6 +302,7 @@ def choose_hours(archive: Path, told: Told, period: Period, longest: int) -> lis
             f"archive {archive}: begins with {oldest.hour}; this period needs older hours, bring them back "
             f"from the archive's backup"
         )
+    told.whole_from_us = earliest_us if oldest.previous is not None else 0
     return known[first:]
 
 

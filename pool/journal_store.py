@@ -131,6 +131,11 @@ async def balances_until(connection: AsyncConnection, day: dt.date) -> dict[str,
     return await _balances(connection, account_day.c.day <= day)
 
 
+async def balances_now(connection: AsyncConnection) -> dict[str, int]:
+    """The booked balance of every account that ever moved, as it was committed last."""
+    return await _balances(connection, sa.true())
+
+
 async def payable_of(connection: AsyncConnection, miner_ids: Mapping[int, object]) -> dict[int, int]:
     """What some miners may be paid now, in satoshis; call it after `next_instant`, under its lock."""
     accounts = {journal.miner_payable(miner_id): miner_id for miner_id in miner_ids}

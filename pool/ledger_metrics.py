@@ -89,7 +89,7 @@ async def read(engine: AsyncEngine, metrics: Metrics, now_us: int) -> None:
             await _blocks(connection, metrics)
             await _journal(connection, metrics)
             await _payouts(connection, metrics, now_us)
-            metrics.archive_behind.set(await archive_hours_behind(connection, now_us))
+            metrics.archive_behind.set(await archive_behind_seconds(connection, now_us))
 
 
 async def _blocks(connection: AsyncConnection, metrics: Metrics) -> None:
@@ -158,13 +158,13 @@ async def in_flight_sat(connection: AsyncConnection) -> int:
     return sum(row.fee_sat + (row.amount_sat if row.purpose == "pay" else 0) for row in rows)
 
 
-async def archive_hours_behind(connection: AsyncConnection, now_us: int) -> int:
-    """Whole hours since the end of the oldest hour with work in it that is not in the archive."""
+async def archive_behind_seconds(connection: AsyncConnection, now_us: int) -> int:
+    """Since the end of the oldest hour with work in it that is not in the archive."""
     last = sa.select(sa.func.coalesce(sa.func.max(archive_hour.c.last_batch), 0)).scalar_subquery()
     taken_us = await connection.scalar(sa.select(batch.c.taken_us).where(batch.c.position == last + 1))
     if taken_us is None:
         return 0
-    return int(max(now_us - (taken_us // _HOUR_US + 1) * _HOUR_US, 0) // _HOUR_US)
+    return int(max(now_us - (taken_us // _HOUR_US + 1) * _HOUR_US, 0) // 1_000_000)
 
 
 async def read_held(

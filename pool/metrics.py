@@ -125,8 +125,8 @@ class Metrics:
             "dmpool_wallet_satoshis", "Coins of the pool's wallet as its node tells them, by kind.", "kind"
         )
         self.archive_behind = self._gauge(
-            "dmpool_archive_hours_behind",
-            "Whole hours that the oldest work outside the archive waits for it.",
+            "dmpool_archive_behind_seconds",
+            "How long the oldest hour of work that is over and not in the archive has waited.",
         )
         self.registry.register(_ShareCollector(self.gateway))
 

@@ -20,9 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from payouts.block_state import State
 from payouts.journal import direction, miner_immature, miner_payable
-from pool import register_store
+from pool import journal_store, register_store
 from pool.config import Settings
-from pool.database import block, gateway, journal_posting, miner, report
+from pool.database import block, gateway, miner, report
 from pool.reading import READ_SECONDS, DatabaseAway, reading
 from pool.recent_work import RecentWork
 from register.licence import COVERING
@@ -111,11 +111,14 @@ class MoneyView:
     coinbase_mature_sat: int
     owed_immature_sat: int
     owed_payable_sat: int
+    """What may be paid, and what is on its way."""
     commission_immature_sat: int
     commission_earned_sat: int
     assets_sat: int
     owed_sat: int
     commission_sat: int
+    own_sat: int
+    """Of the pool's own besides: what payouts cost, lost blocks that were paid, corrections; negative spent."""
     difference_sat: int
     balances: bool
 
@@ -187,7 +190,7 @@ class StatusReader:
         async with reading(self._engine, seconds) as connection:
             await self._recent.advance(connection, now_us, self._rules.day_of(now_us - _HOUR_US))
             gateways = await _gateways(connection, now_us)
-            balances = await _balances(connection)
+            balances = await journal_store.balances_now(connection)
             register = await register_store.load(connection, _KINDS)
             heights = (one.job_height for one in gateways if one.alive and one.job_height is not None)
             return Status(
@@ -256,24 +259,16 @@ def money(balances: Mapping[str, int]) -> MoneyView:
         coinbase_immature_sat=total("asset:coinbase:immature"),
         coinbase_mature_sat=total("asset:coinbase:mature"),
         owed_immature_sat=total("miner:", ":immature"),
-        owed_payable_sat=total("miner:", ":payable"),
+        owed_payable_sat=total("miner:", ":payable") + total("miner:", ":paying"),
         commission_immature_sat=total("pool:commission:immature"),
         commission_earned_sat=total("pool:commission:earned"),
         assets_sat=total("asset:"),
         owed_sat=total("miner:"),
         commission_sat=total("pool:commission:"),
+        own_sat=total("pool:") - total("pool:commission:"),
         difference_sat=difference,
         balances=difference == 0,
     )
-
-
-async def _balances(connection: AsyncConnection) -> dict[str, int]:
-    rows = await connection.execute(
-        sa.select(journal_posting.c.account, sa.func.sum(journal_posting.c.amount)).group_by(
-            journal_posting.c.account
-        )
-    )
-    return {account: int(amount) for account, amount in rows}
 
 
 async def _gateways(connection: AsyncConnection, now_us: int) -> tuple[GatewayView, ...]:

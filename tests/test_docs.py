@@ -242,7 +242,7 @@ def test_the_numbers_of_the_register_are_those_of_the_code(phrase: str) -> None:
     assert phrase in " ".join(REGISTER.split())
 
 
-@pytest.mark.parametrize("message", messages("en"))
+@pytest.mark.parametrize("message", [one for one in messages("en") if not one.startswith("statement.")])
 def test_every_text_for_miners_stands_in_the_miners_page_in_each_language(message: str) -> None:
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \| [^|]+ \|$", MINER, re.M)
 

@@ -21,6 +21,7 @@ from pool import archive, archive_book, journal_store
 from pool.archive_book import Book
 from pool.audit import Outcome, Request, audit
 from pool.database import payout_version
+from pool.fpps_accrual import ChainDay, credit_day
 from pool.records import Found, Share, Submitted
 from pool.reports import Publisher, build_report
 from reporting.daily import PoolFacts
@@ -148,6 +149,12 @@ class Days(World):
             ]
             entry = journal.correction(postings, "a fee that was promised to be waived")
             await journal_store.book(connection, entry, at_us, RULES.day_of(at_us), "person:aliya")
+        self.now_us += SECOND
+
+    async def credit(self, day: dt.date, chain: ChainDay | None = None) -> None:
+        """FPPS pays for the work of a day; `chain` prices it."""
+        async with self.engine.begin() as connection:
+            await credit_day(connection, day, self.terms.on(day), chain, RULES.day_of, self.now_us)
         self.now_us += SECOND
 
     async def close(self) -> None:

@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from payouts.terms import DatedTerms, Terms
 from pool.database import batch, gateway
 from pool.gateway_store import register_gateway
+from pool.intake import work_of
 from pool.ledger import Ledger
-from pool.node import NodeDown, NodeWrongChain
+from pool.node import ChainBlock, Earned, NodeDown, NodeError, NodeWrongChain
 from pool.records import Found, Record, Reject, Share, encode_batch, encode_records
 from register.miner import Miner
 from register.rules import load_rules
@@ -33,6 +34,7 @@ EASY = bytes([0x0F]) + b"\xff" * 31
 """A share's target: 16 hashes."""
 NETWORK = bytes([0x00]) + b"\xff" * 31
 """A block's target: 256 hashes."""
+SUBSIDY = 312_500_000
 _numbers = count(1)
 
 
@@ -41,6 +43,9 @@ class FakeNode:
 
     def __init__(self) -> None:
         self.main = [f"{0:064x}"]
+        self.times: dict[str, int] = {}
+        """Of headers, unix seconds; who has none was mined ten minutes a block after the first noon."""
+        self.fees: dict[str, int] = {}
         self.aside: set[str] = set()
         self.down = False
         self.wrong_chain = False
@@ -62,6 +67,21 @@ class FakeNode:
         if block_hash in self.main:
             return len(self.main) - self.main.index(block_hash)
         return -1 if block_hash in self.aside else None
+
+    async def block_at(self, height: int) -> ChainBlock:
+        self._answer()
+        if not 0 <= height < len(self.main):
+            raise NodeError(f"node fake: has no block {height}")
+        newest = sorted(self._time(one) for one in range(max(0, height - 10), height + 1))
+        time = self._time(height)
+        return ChainBlock(self.main[height], height, time, newest[len(newest) // 2], work_of(NETWORK))
+
+    def _time(self, height: int) -> int:
+        return self.times.get(self.main[height], NOON // 1_000_000 + 600 * height)
+
+    async def earned(self, block_hash: str) -> Earned:
+        self._answer()
+        return Earned(SUBSIDY, self.fees.get(block_hash, 0))
 
     def _answer(self) -> None:
         if self.down:

@@ -15,15 +15,19 @@ import pytest_asyncio
 import sqlalchemy as sa
 import typer
 from click.testing import Result
+from sqlalchemy.ext.asyncio import AsyncEngine
 from typer.testing import CliRunner
 
+from payouts.fpps import Paid
+from payouts.terms import DatedTerms, Terms
 from pool import archive_book, cli_audit
 from pool.audit import Outcome
 from pool.audit_sources import AuditError
 from pool.database import create_engine
+from pool.fpps_accrual import ChainDay
 from tests.conftest import TEMPLATE, administer, named
 from tests.integration.audit_world import HOUR, MORNING, Days, told
-from tests.integration.ledger_world import DAY
+from tests.integration.ledger_world import DAY, NOON
 
 _numbers = count(1)
 NEXT, THIRD = DAY + dt.timedelta(days=1), DAY + dt.timedelta(days=2)
@@ -98,6 +102,35 @@ async def test_each_report_is_rebuilt_from_what_there_was_when_it_was_made(days:
     """I7: the second version of a day has a share more, and both come out."""
     outcome = await days.audit(DAY, DAY)
     assert agreeing(outcome)["daily report"] == 2
+
+
+async def test_fpps_is_credited_again_from_the_shares(engine: AsyncEngine, tmp_path: Path) -> None:
+    """I2, I4: at the prices that were kept, with what is carried below a satoshi, late work and all."""
+    days = Days(engine, tmp_path / "archive")
+    days.terms = DatedTerms(Terms("fpps", 1, 150, "pool"))
+    days.ledger = days.new_ledger()
+    await days.settle_in()
+    for number in range(3):
+        day = DAY + dt.timedelta(days=number)
+        await days.mining()
+        if number == 1:
+            await days.tell(days.share(3, at_us=NOON))
+            await days.work()
+            await days.credit(DAY)
+        await days.block(1)
+        days.now_us = MORNING + (19 + 24 * number) * HOUR + 120_000_000
+        await days.mining(1)
+        await days.credit(day, ChainDay(10, 12, 3, Paid(7_000_000_001, 1_000_003, 3 * 2**33 + number)))
+        await days.report(day)
+    days.now_us += 12 * HOUR
+    await days.close()
+    for first, last in ((DAY, THIRD), (NEXT, NEXT), (THIRD, THIRD)):
+        outcome = await days.audit(first, last)
+        assert told(outcome) == []
+        assert agreeing(outcome)["credit of FPPS"] > 0
+        assert agreeing(outcome)["credit of FPPS as kept"] > 0
+    await days.tamper("UPDATE fpps_credit SET work = work + 1 WHERE id = 2")
+    assert differing(await days.audit(DAY, THIRD)) == {"credit of FPPS as kept"}
 
 
 TAMPERING: dict[str, str] = {

@@ -51,7 +51,7 @@ async def test_a_pool_without_a_block_owes_nothing(world: World) -> None:
     told = await look(world)
     assert [told("journal_satoshis", account=one) for one in CLASSES] == [0] * len(CLASSES)
     assert told("journal_balanced") == 1
-    assert told("archive_hours_behind") == told("payouts_in_flight_satoshis") == 0
+    assert told("archive_behind_seconds") == told("payouts_in_flight_satoshis") == 0
 
 
 async def test_the_journal_by_class_and_payouts_by_state(world: World) -> None:
@@ -126,9 +126,9 @@ async def test_a_journal_that_does_not_balance_is_told(world: World) -> None:
 async def test_the_archive_is_behind_by_the_oldest_hour_that_it_lacks(world: World) -> None:
     await world.tell(world.share(1))
     await world.work()
-    assert (await look(world))("archive_hours_behind") == 0
+    assert (await look(world))("archive_behind_seconds") == 0
     world.now_us += 3 * HOUR_US + 1
-    assert (await look(world))("archive_hours_behind") == 2
+    assert (await look(world))("archive_behind_seconds") == 2 * 3600
     async with world.engine.begin() as connection:
         await connection.execute(
             sa.insert(archive_hour).values(
@@ -145,7 +145,7 @@ async def test_the_archive_is_behind_by_the_oldest_hour_that_it_lacks(world: Wor
                 closed_us=world.now_us,
             )
         )
-    assert (await look(world))("archive_hours_behind") == 0
+    assert (await look(world))("archive_behind_seconds") == 0
 
 
 def test_accounts_are_told_by_class_and_never_by_miner() -> None:

@@ -55,7 +55,15 @@ async def test_every_satoshi_of_a_month(engine: AsyncEngine, tmp_path: Path) -> 
     )
     begin = time.perf_counter()
     last = FIRST_DAY + dt.timedelta(SCALE.days - 1)
-    outcome = await audit(engine, Request(tmp_path, FIRST_DAY, last, RULES, month.terms))
+    request = Request(
+        archive=tmp_path,
+        first=FIRST_DAY,
+        last=last,
+        rules=RULES,
+        terms=month.terms,
+        now_us=month.now_us,
+    )
+    outcome = await audit(engine, request)
     print(f"audited in {time.perf_counter() - begin:.0f} s: {outcome.shares:,} shares")
     assert outcome.agrees, [one for one in outcome.tallies if one.different]
 

@@ -14,6 +14,21 @@ def test_a_journal_that_does_not_balance_is_called_that() -> None:
     assert (totals.assets_sat, totals.owed_sat, totals.commission_sat) == (100, 90, 9)
 
 
+def test_i3_what_the_pool_spent_of_its_own_is_shown_apart() -> None:
+    totals = money(
+        {
+            "asset:coinbase:mature": 85,
+            "miner:1:payable": -50,
+            "miner:1:paying": -40,
+            "pool:commission:earned": -9,
+            "pool:network_fees": 6,
+            "pool:orphan_loss:1": 8,
+        }
+    )
+    assert totals.balances
+    assert (totals.owed_payable_sat, totals.commission_sat, totals.own_sat) == (90, 9, -14)
+
+
 @pytest.mark.parametrize(
     ("host", "shown"),
     [

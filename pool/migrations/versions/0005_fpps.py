@@ -95,7 +95,7 @@ _FUNCTION = """
                 NEW.miner_id, NEW.day, credited, coalesce(worked, 0) USING ERRCODE = 'check_violation';
         END IF;
         SELECT -amount INTO booked FROM journal_posting
-            WHERE entry_id = NEW.entry_id AND account = 'miner:' || NEW.miner_id || ':payable';
+            WHERE entry_id = NEW.entry_id AND account = 'miner:' || NEW.miner_id || '\\:payable';
         IF coalesce(booked, 0) <> NEW.amount_sat THEN
             RAISE EXCEPTION 'credit of miner % for % refused: % satoshis, the journal has %', NEW.miner_id,
                 NEW.day, NEW.amount_sat, coalesce(booked, 0) USING ERRCODE = 'check_violation';
