@@ -140,7 +140,7 @@ class StratumSection(Section):
     """Ask each miner for its software's version (client.get_version)."""
     public_host: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$")
     """The name by which miners know this gateway; a drain can send them to another name of its domain."""
-    device_classes: dict[str, DeviceClassSection] = {}
+    device_classes: dict[str, DeviceClassSection] = Field(default_factory=dict)
     start_difficulty: float = Field(default=16384, gt=0, le=2**40)
     min_difficulty: float | None = Field(default=None, gt=0, le=2**40)
     """Unless given: the start difficulty / 16, and at least 1 when that one is at least 1."""

@@ -118,7 +118,7 @@ class MoneyView:
     owed_sat: int
     commission_sat: int
     own_sat: int
-    """Of the pool's own besides: what payouts cost, lost blocks that were paid, corrections; negative spent."""
+    """The pool's own besides: fees of payouts, lost blocks that were paid, corrections; spent is negative."""
     difference_sat: int
     balances: bool
 

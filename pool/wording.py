@@ -76,6 +76,8 @@ def state(block: BlockView) -> str:
     match block.state, block.confirmations:
         case "found", _:
             return "found, not in the chain yet"
+        case "submitted", _:
+            return "taken by a node, not in the chain yet"
         case "confirmed", None:
             return "in the chain"
         case "confirmed", int(confirmations):

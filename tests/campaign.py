@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from typing import TypeVar
+
+_Extent = TypeVar("_Extent")
 
 
-def extent(a_slice: int, whole: int) -> int:
-    """How many kills or examples this run is to have."""
+def extent(a_slice: _Extent, whole: _Extent) -> _Extent:
+    """How many kills or examples, or which of them, this run is to have."""
     return whole if os.environ.get("CAMPAIGN") else a_slice

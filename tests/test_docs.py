@@ -35,6 +35,7 @@ from pool.register_auth import ATTEMPT_SECONDS, ATTEMPTS
 from pool.register_bulk import FILE_LIMIT
 from pool.register_changes import ROUTES
 from pool.register_views import LISTINGS
+from pool.settlement_config import SettlementSection
 from pool.sightings import NAMES_LIMIT
 from register import proposal, tables
 from register.catalogue import messages
@@ -303,12 +304,16 @@ def test_the_example_loads_as_it_is_and_with_every_key_that_it_shows(tmp_path: P
     assert load(path).stratum.tls is not None
 
 
-PLACEHOLDERS = {"accreditation", "cookie_file", "zmq", "url", "connections", "min_difficulty", "public_host"}
+PLACEHOLDERS = {
+    *("accreditation", "cookie_file", "zmq", "url", "connections", "min_difficulty", "public_host"),
+    *("command", "schedule"),
+}
 """Optional keys whose default cannot be written down, or says nothing."""
 SECTIONS: list[tuple[str, type[BaseModel]]] = [
     *((name, Settings.model_fields[name].annotation) for name in ("pool", "stratum", "database", "web")),  # type: ignore[list-item]
     ("compliance", ComplianceSection),
     ("metrics", Settings.model_fields["metrics"].annotation),  # type: ignore[list-item]
+    ("settlement", SettlementSection),
     ("stratum.tls", TlsSection),
     ("stratum.device_classes.antminer-s19", DeviceClassSection),
 ]

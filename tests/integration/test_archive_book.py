@@ -75,7 +75,7 @@ async def test_every_row_is_in_one_book_and_comes_back(days: Days) -> None:
     assert {line["table"] for line in told} >= {"terms", gateway.name, payout.name, journal_entry.name}
     assert journal_posting.name not in {line["table"] for line in told}
     assert len(days.books()) == 3
-    assert [line for line in told if line["table"] == "terms"][0]["window_multiple"] == 2
+    assert next(line for line in told if line["table"] == "terms")["window_multiple"] == 2
 
 
 async def test_a_book_is_closed_once_and_not_before_its_day_is_over(days: Days) -> None:

@@ -1,4 +1,4 @@
-"""FPPS on a real PostgreSQL: a day's work is paid what the chain paid on that day, once, come what may (I2)."""
+"""FPPS on a real PostgreSQL: a day's work is paid what the chain paid on it, once, come what may (I2)."""
 
 from __future__ import annotations
 
@@ -530,7 +530,7 @@ async def told_otherwise(process: BitcoindProcess, mined: list[str], start: int)
 
 async def test_a_pruned_node_says_what_to_do() -> None:
     async with served(lambda _request, _call: failure(-1, "Block not available (pruned data)")) as node:
-        with pytest.raises(NodeError, match="pruned data.*make prune of bitcoin.conf larger"):
+        with pytest.raises(NodeError, match=r"pruned data.*make prune of bitcoin.conf larger"):
             await node.earned("12" * 32)
 
 
@@ -540,9 +540,8 @@ async def test_the_embedded_chain_tells_what_its_blocks_paid(tmp_path: Path) -> 
     chain = EmbeddedChain(tmp_path, target)
     start = RULES.day_bounds(DAY)[0] // 1_000_000
     for number in range(25):
-        assert (
-            await chain.submit(solve(await chain.template(), at=start - 86_400 * 30 + 7200 * number)) is None
-        )
+        at = start - 86_400 * 30 + 7200 * number
+        assert await chain.submit(solve(await chain.template(), at=at)) is None
     found = await chain_day(chain, *RULES.day_bounds(DAY - dt.timedelta(days=30)))
     assert found == ChainDay(1, 12, 12, Paid(12 * 50 * SATOSHIS, 0, 12 * (2**256 // (target + 1))))
     with pytest.raises(NodeError, match="has no block 26: its newest is 25"):

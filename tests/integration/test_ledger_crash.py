@@ -23,6 +23,10 @@ from tests.integration.ledger_world import EASY, NETWORK, World, block_hash
 from tests.integration.recount import recount
 
 KILLED = -9
+KILLED_AT = extent(
+    ("move_head", "append_slices", "insert_block", "mark_submitted", "set_state", "book", "take_batch"),
+    tuple(STEPS),
+)
 LONGEST = 12
 """Turns until a story has to have got through."""
 
@@ -126,7 +130,8 @@ async def require_exact(world: World) -> None:
     assert {account: amount for account, amount in kept if amount} == dict(owed)
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.campaign
+@pytest.mark.parametrize("step", KILLED_AT)
 async def test_i1_i3_i4_the_ledger_is_killed_at_a_step(world: World, step: str) -> None:
     deaths = Deaths(world, random.Random(f"{step} 20261129"), [step])
     await story(world, deaths)

@@ -178,7 +178,8 @@ def signing_program(world: SettlementWorld, directory: Path) -> tuple[str, ...]:
 import base64, json, sys, urllib.request
 login = base64.b64encode({f"{USER}:{PASSWORD}".encode()!r}).decode()
 body = json.dumps({{"method": "walletprocesspsbt", "params": [sys.stdin.read()], "id": 1}}).encode()
-request = urllib.request.Request("{world.process.bare_url}/wallet/cold", body, {{"Authorization": "Basic " + login}})
+url = "{world.process.bare_url}/wallet/cold"
+request = urllib.request.Request(url, body, {{"Authorization": "Basic " + login}})
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({{}}))
 print(json.load(opener.open(request))["result"]["psbt"])
 """

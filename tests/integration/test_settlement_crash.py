@@ -24,13 +24,19 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from pool import settlement_desk as desk
 from pool import settlement_store as store
 from pool.settler import Settler
+from tests.campaign import extent
 from tests.integration.settlement_world import MATURE, SettlementWorld, settlement_world
 from tests.integration.settler_process import PLACES, STEPS, Order, armed_with, look_once
 from tests.integration.test_settlement import cold, signing_program
 
 KILLED = -9
-STORIES = 3
-"""Random ones in CI; `make campaign` has more."""
+STORIES = extent(2, 60)
+"""Random ones; each has some five deaths."""
+KILLED_AT = extent(
+    ("store_version", "store_signed", "broadcast", "store_confirmed", "store_reversed", "store_released"),
+    STEPS,
+)
+"""Where the processes die: a miss at one of these would pay twice, or never."""
 
 
 class Killed(BaseException):
@@ -111,7 +117,8 @@ class Story:
         return payout.newest is not None and mempool == [payout.newest.txid]
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.campaign
+@pytest.mark.parametrize("step", KILLED_AT)
 async def test_killed_at_a_step(world: SettlementWorld, tmp_path: Path, step: str) -> None:
     """I3, I5: SIGKILL before and after the step, in a process of its own."""
     deaths = {f"{place} {step}": 0 for place in PLACES}
@@ -149,6 +156,7 @@ def process(order: Order) -> int:
     return int(child.exitcode or 0)
 
 
+@pytest.mark.campaign
 async def test_random_stories_with_many_deaths(world: SettlementWorld) -> None:
     """I3, I5: each look dies at a random step, half of the time."""
     await random_stories(world, STORIES, random.Random(20261124))

@@ -130,7 +130,7 @@ async def test_blocks_stand_with_their_state_newest_first(site: Site) -> None:
         (2, "mature", 124, "miner2"),
         (1, "mature", 125, "miner1"),
     ]
-    assert told["blocks_by_state"] == {"found": 1, "confirmed": 1, "mature": 3, "orphaned": 1}
+    assert told["blocks_by_state"] == {"found": 1, "submitted": 0, "confirmed": 1, "mature": 3, "orphaned": 1}
     assert told["blocks"][0]["found_at"] == "2026-11-24T11:55:00+05:00"
     page = (await site.get("/"))[2].decode()
     assert all(f'title="{one["hash"]}">…{one["hash"][-10:]}<' in page for one in told["blocks"])
@@ -351,7 +351,7 @@ async def test_the_openapi_names_every_answer(site: Site) -> None:
     document = json.loads((await site.get("/openapi.json"))[2])
     assert {path for path in document["paths"] if "/register" not in path} == {
         *("/api/v1/status", "/api/v1/public-key", "/api/v1/reports", "/healthz", "/readyz"),
-        *("/api/v1/reports/{day}", "/api/v1/reports/{day}/{version}"),
+        *("/api/v1/reports/{day}", "/api/v1/reports/{day}/{version}", "/statements/{account}/{period}"),
     }
     for path in ("/api/v1/reports/{day}", "/api/v1/reports/{day}/{version}"):
         assert set(document["paths"][path]["get"]["responses"]) == {"200", "304", "404", "422", "503"}

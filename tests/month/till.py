@@ -22,7 +22,7 @@ from payouts.journal import EntryKind
 from payouts.payout_plan import Due, Plan, PlanSettings, plan
 from pool import journal_store, payout_facts
 from pool import settlement_store as store
-from pool.payout_transaction import Draft
+from pool.payout_transaction import read_draft
 from pool.settlement_store import Block, Tenure
 from register.register import Register
 from register.rules import Rules
@@ -88,11 +88,11 @@ class Till:
     async def send(self, payout_id: int, fee_sat: int) -> None:
         """Build, sign, store, and broadcast, all at once."""
         now_us = self._now_us()
-        made = self._transaction(payout_id)
-        raw, txid = made.serialize(), made.txid().hex()
-        coin = f"{made.vin[0].txid.hex()}:0"
+        dues = [(one.script, one.amount_sat) for one in self._dues[payout_id]]
+        made = self._transaction(payout_id, fee_sat)
+        raw, txid = made.tx.serialize(), made.tx.txid().hex()
+        draft = read_draft(made.to_string(), dues, b"", 1000)
         async with self._tenure.write() as connection:
-            draft = Draft(psbt=PSBT(made).to_string(), inputs=(coin,), fee_sat=fee_sat, rate=1000)
             await store.insert_version(connection, payout_id, 1, "pay", draft, now_us)
             await store.tell(connection, payout_id, now_us, ACTOR, "funded", 1)
             signed = {"signed_us": now_us, "txid": txid, "raw": raw}
@@ -104,11 +104,14 @@ class Till:
             await store.tell(connection, payout_id, now_us, ACTOR, f"sent: {txid}", 1)
         self.sent[payout_id] = fee_sat
 
-    def _transaction(self, payout_id: int) -> Transaction:
-        """Nobody's coin to the payments; the change is left out."""
+    def _transaction(self, payout_id: int, fee_sat: int) -> PSBT:
+        """A coin of just that worth to the payments; nobody signs it."""
         coin = TransactionInput(hashlib.sha256(f"coin {payout_id}".encode()).digest(), 0)
         outputs = [TransactionOutput(one.amount_sat, Script(one.script)) for one in self._dues[payout_id]]
-        return Transaction(vin=[coin], vout=outputs)
+        made = PSBT(Transaction(vin=[coin], vout=outputs))
+        worth = sum(one.value for one in outputs) + fee_sat
+        made.inputs[0].witness_utxo = TransactionOutput(worth, outputs[0].script_pubkey)
+        return made
 
     async def abandon(self, payout_id: int) -> None:
         """Taken back before anybody could sign it."""

@@ -175,7 +175,7 @@ def test_account_names() -> None:
 def test_i3_a_lost_block_is_borne_by_the_pool_as_far_as_it_was_paid_and_comes_back(
     data: st.DataObject,
 ) -> None:
-    """Blocks come and go while miners are paid: no miner ever owes, and what it gets in the end is its due."""
+    """Blocks come and go while miners are paid: none ever owes, and gets its due in the end."""
     parts = data.draw(st.lists(SPLITS, min_size=1, max_size=3))
     states = [State.FOUND] * len(parts)
     entries: list[Entry] = []
@@ -196,7 +196,7 @@ def test_i3_a_lost_block_is_borne_by_the_pool_as_far_as_it_was_paid_and_comes_ba
         now = balances(entries)
         assert all(amount <= 0 for account, amount in now.items() if account.startswith("miner:"))
         assert all(amount >= 0 for account, amount in now.items() if account.startswith("pool:orphan_loss"))
-    # When all blocks are mature in the end, each miner has what they gave, paid or payable, and no loss is left.
+    # When all blocks are mature in the end, each miner has what they gave, and no loss is left.
     for which, part in enumerate(parts):
         for following in (State.ORPHANED, State.CONFIRMED, State.MATURE):
             if following in NEXT[states[which]] and states[which] is not State.MATURE:
