@@ -276,7 +276,7 @@ class Replay:
                 if kept is not None:
                     await self._repeat(kept)
                 return
-            entry = await block_watch._entry(self._connection, watched, state)
+            entry = await block_watch.entry_of(self._connection, watched, state)
             await self._compare_and_book(f"block {hash_}", entry, kept, at_us)
 
     async def _compare_and_book(

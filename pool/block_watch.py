@@ -129,7 +129,7 @@ async def _step(
     note = f"node {sighting.node} at height {sighting.height}: confirmations {confirmations}"
     if not await store.set_state(connection, watched, state, at_us, note):
         return False
-    entry = await _entry(connection, watched, state)
+    entry = await entry_of(connection, watched, state)
     if entry is not None:
         await journal_store.book(connection, entry, at_us, day_of(at_us))
         if entry.kind is EntryKind.BLOCK_REVERSED and journal.lost_of(entry):
@@ -138,7 +138,7 @@ async def _step(
     return True
 
 
-async def _entry(connection: AsyncConnection, watched: Watched, state: State) -> journal.Entry | None:
+async def entry_of(connection: AsyncConnection, watched: Watched, state: State) -> journal.Entry | None:
     """What a step means for the journal; None for a block that was never booked."""
     if state is State.ORPHANED and watched.state in _WAITING:
         return None

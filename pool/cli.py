@@ -23,6 +23,7 @@ from rich.table import Table
 from pool import app as application
 from pool import (
     cli_archive,
+    cli_audit,
     cli_centres,
     cli_compliance,
     cli_devices,
@@ -62,6 +63,7 @@ cli.add_typer(cli_archive.cli, name="archive")
 cli.add_typer(cli_front.cli, name="front")
 cli.add_typer(cli_ledger.cli, name="ledger")
 cli.add_typer(cli_payouts.cli, name="payouts")
+cli.command("audit")(cli_audit.command)
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 DEPTH: Final = 6
 """Confirmations of the block with which the chain has passed a day."""
-LOOK_US: Final = 60_000_000
+LOOK_US: Final = 300_000_000
 """How long the ledger waits before it looks again for work to credit."""
 MEDIAN_BLOCKS: Final = 11
 _ANSWER_SECONDS: Final = 0.05

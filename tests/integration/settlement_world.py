@@ -142,6 +142,12 @@ class SettlementWorld:
         assert found is not None
         return found
 
+    async def rows_of_payouts(self) -> list[tuple[int, str, int]]:
+        """Number, state and satoshis of every payout."""
+        async with self.engine.connect() as connection:
+            rows = await connection.execute(sa.text("SELECT id, state, amount_sat FROM payout ORDER BY id"))
+            return [(row.id, row.state, row.amount_sat) for row in rows]
+
     async def notes(self, payout_id: int) -> list[str]:
         """What its events say."""
         async with self.engine.connect() as connection:
