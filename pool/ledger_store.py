@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,6 +22,7 @@ from payouts.block_state import State
 from payouts.slices import Slice
 from payouts.terms import Terms
 from pool.database import (
+    Work,
     batch,
     block,
     block_event,
@@ -152,14 +154,29 @@ async def _add_work(connection: AsyncConnection, slices: Sequence[Slice]) -> dic
     work = _summed((one.miner_id, one.work) for one in slices)
     if not work:
         return {}
-    statement = upsert(miner_work).values([{"miner_id": id_, "total": more} for id_, more in work.items()])
+    more = _table_of("more", miner_work.c.miner_id, miner_work.c.total)
+    statement = upsert(miner_work).from_select(["miner_id", "total"], sa.select(more))
     rows = await connection.execute(
         statement.on_conflict_do_update(
             index_elements=[miner_work.c.miner_id],
             set_={"total": miner_work.c.total + statement.excluded.total},
-        ).returning(miner_work.c.miner_id, miner_work.c.total)
+        ).returning(miner_work.c.miner_id, miner_work.c.total),
+        {"miner_id": list(work), "total": [Decimal(one) for one in work.values()]},
     )
     return {row.miner_id: row.total - work[row.miner_id] for row in rows}
+
+
+def _table_of(name: str, *columns: sa.Column[Any]) -> sa.TableValuedAlias:
+    """Rows given as one array for each column, named as it: however many, the statement is the same."""
+    arrays = (
+        sa.bindparam(one.name, type_=postgresql.ARRAY(sa.Numeric if isinstance(one.type, Work) else one.type))
+        for one in columns
+    )
+    return (
+        sa.func.unnest(*arrays)
+        .table_valued(*(sa.column(one.name, one.type) for one in columns), name=name)
+        .render_derived()
+    )
 
 
 async def _add_days(connection: AsyncConnection, slices: Sequence[Slice]) -> None:
@@ -182,7 +199,10 @@ async def _add_days(connection: AsyncConnection, slices: Sequence[Slice]) -> Non
         row["last_us"] = max(row["last_us"], one.last_us)
     if not days:
         return
-    statement = upsert(miner_day).values(list(days.values()))
+    columns = [*miner_day.columns]
+    statement = upsert(miner_day).from_select(
+        [one.name for one in columns], sa.select(_table_of("more", *columns))
+    )
     more, kept = statement.excluded, miner_day.c
     await connection.execute(
         statement.on_conflict_do_update(
@@ -193,7 +213,11 @@ async def _add_days(connection: AsyncConnection, slices: Sequence[Slice]) -> Non
                 "first_us": sa.func.least(kept.first_us, more.first_us),
                 "last_us": sa.func.greatest(kept.last_us, more.last_us),
             },
-        )
+        ),
+        {
+            one.name: [Decimal(row[one.name]) if one is kept.work else row[one.name] for row in days.values()]
+            for one in columns
+        },
     )
 
 

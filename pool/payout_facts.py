@@ -19,6 +19,7 @@ from payouts.payout_plan import Payee
 from pool.database import (
     account_day,
     block,
+    fpps_credit,
     journal_entry,
     journal_posting,
     miner,
@@ -113,11 +114,16 @@ def _owed() -> sa.Select[Any]:
         .group_by(payment.c.miner_id)
         .subquery("paid")
     )
-    earned = (
-        sa.select(split.c.miner_id, sa.func.sum(split.c.commission_sat).label("commission"))
+    of_blocks = (
+        sa.select(split.c.miner_id, split.c.commission_sat)
         .join(block, block.c.hash == split.c.hash)
         .where(block.c.state == State.MATURE.value)
-        .group_by(split.c.miner_id)
+    )
+    of_shares = sa.select(fpps_credit.c.miner_id, fpps_credit.c.commission_sat)
+    borne = sa.union_all(of_blocks, of_shares).subquery("borne")
+    earned = (
+        sa.select(borne.c.miner_id, sa.func.sum(borne.c.commission_sat).label("commission"))
+        .group_by(borne.c.miner_id)
         .subquery("earned")
     )
     return (

@@ -77,7 +77,10 @@ def stripped(raw: bytes) -> bytes:
 
 def worth_of(psbt: str) -> int:
     """What the coins of a draft are worth, in satoshis."""
-    return sum(int(one.utxo.value) for one in _parse(psbt).inputs)
+    coins = [one.utxo for one in _parse(psbt).inputs]
+    if None in coins:
+        raise WrongTransaction("the PSBT does not say what its coins are worth; it is not one of ours")
+    return sum(int(one.value) for one in coins)
 
 
 def txid_signed(psbt: str, raw: bytes) -> str:
