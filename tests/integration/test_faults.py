@@ -96,7 +96,7 @@ async def assert_every_block_of_the_chain_is_booked(engine: AsyncEngine, pool: P
     """I9: the embedded chain has no blocks but the pool's, so each height is one confirmed block."""
 
     async def settled() -> bool:
-        return "found" not in set((await states(engine)).values())
+        return not {"found", "submitted"} & set((await states(engine)).values())
 
     await until(settled, "every block confirmed or orphaned")
     height = (await asyncio.to_thread(pool.metrics))["dmpool_job_height"] - 1

@@ -226,7 +226,7 @@ async def assert_money_agrees_when_quiet(engine: AsyncEngine, pool: PoolProcess)
     async def drained() -> bool:
         samples = await asyncio.to_thread(pool.metrics)
         waiting = await scalar(engine, "SELECT count(*) FROM batch WHERE position IS NULL")
-        unsettled = await scalar(engine, "SELECT count(*) FROM block WHERE state = 'found'")
+        unsettled = await scalar(engine, "SELECT count(*) FROM block WHERE state IN ('found', 'submitted')")
         return samples["dmpool_spool_depth"] == 0 and waiting == 0 and unsettled == 0
 
     await until(drained, "everything taken")
