@@ -166,9 +166,9 @@ def block_reversed(
 ) -> Entry:
     """The chain left the block: undoes what was booked of it in `state`, confirmed or mature.
 
-    Of a mature one each miner gives back what it still has, `payable` by miner id; what it was paid already
-    is the pool's loss. `lost` is what the block was confirmed with. Raises ValueError for another state:
-    nothing is booked then.
+    Of a mature one each miner gives back what it still has, `payable` by miner id; what was paid already, or
+    is on its way, is the pool's loss. `lost` is what the block was confirmed with. Raises ValueError for
+    another state: nothing is booked then.
     """
     if state not in (State.CONFIRMED, State.MATURE):
         raise ValueError(
@@ -191,7 +191,9 @@ def block_reversed(
         ]
     borne = {miner_id: amount for miner_id, amount in borne.items() if amount}
     if borne:
-        memo += f"; {sum(borne.values())} satoshis that miners were paid of it are the pool's loss"
+        memo += (
+            f"; {sum(borne.values())} satoshis of it that were paid, or are on their way, are the pool's loss"
+        )
     losses = [Posting(orphan_loss(miner_id), amount) for miner_id, amount in sorted(borne.items())]
     return _entry(EntryKind.BLOCK_REVERSED, block_hash, memo, [*undone, *losses])
 

@@ -32,11 +32,12 @@ def output_weight(script: bytes) -> int:
 
 def dust_sat(script: bytes) -> int:
     """The least that can be paid to a script: an output of less is not relayed."""
-    spend = _SPEND_WITNESS if _is_witness_program(script) else _SPEND
+    spend = _SPEND_WITNESS if is_witness_program(script) else _SPEND
     return DUST_RATE * (output_size(script) + spend)
 
 
-def _is_witness_program(script: bytes) -> bool:
+def is_witness_program(script: bytes) -> bool:
+    """Whether a script is native segwit: its signatures are no part of the txid (BIP141)."""
     if not 4 <= len(script) <= 42 or script[1] + 2 != len(script):
         return False
     return script[0] == 0 or _OP_1 <= script[0] <= _OP_16

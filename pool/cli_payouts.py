@@ -7,6 +7,7 @@ which gives its lock back between two looks. Operators and compliance officers m
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -300,11 +301,19 @@ def _signed(amount_sat: int) -> str:
 
 
 @cli.command()
-def run(reason: ReasonOption, token_file: TokenOption = None, config: ConfigOption = None) -> None:
+def run(
+    reason: ReasonOption,
+    booked: Annotated[
+        list[str] | None,
+        typer.Option(help="Txid of a payment by hand that the journal has by a correction; may repeat."),
+    ] = None,
+    token_file: TokenOption = None,
+    config: ConfigOption = None,
+) -> None:
     """Pay everybody who is to be paid now: reserve it, make the transactions, sign and send what can be."""
 
     async def work(desk: _Desk, tenure: Tenure) -> dict[int, str | None]:
-        made = await desk.settler.reserve(tenure, None, desk.actor, reason)
+        made = await desk.settler.reserve(tenure, None, desk.actor, reason, frozenset(booked or ()))
         problems: dict[int, str | None] = {}
         with _progress("payouts", len(made)) as done:
             for payout_id in made:
@@ -334,8 +343,7 @@ def export(
     config: ConfigOption = None,
 ) -> None:
     """The PSBT of a payout, to be signed. From then on it can only be taken back by another transaction."""
-    if out is not None and out.exists():
-        raise ConfigError(f'--out: "{out}": is there already; name a new file')
+    _require_new(out)
 
     async def work(desk: _Desk, tenure: Tenure) -> tuple[int, str]:
         return await settlement_desk.export(desk.settler, tenure, payout_id, desk.actor)
@@ -344,11 +352,23 @@ def export(
     if out is None:
         print(psbt)
         return
-    try:
-        out.write_bytes(settlement_desk.binary(psbt))
-    except OSError as error:
-        raise ConfigError(f'--out: "{out}": {error.strerror}; export it again elsewhere') from error
+    _write(out, psbt)
     told(f"{out}: payout {payout_id}, version {number}; sign it and give it to `dmpool payouts import`")
+
+
+def _require_new(out: Path | None) -> None:
+    if out is not None and out.exists():
+        raise ConfigError(f'--out: "{out}": is there already; name a new file')
+
+
+def _write(out: Path, psbt: str) -> None:
+    """For its owner's eyes alone: it names miners' addresses and sums."""
+    try:
+        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(settlement_desk.binary(psbt))
+    except OSError as error:
+        raise ConfigError(f'--out: "{out}": {error.strerror}; ask for it again elsewhere') from error
 
 
 @cli.command("import")
@@ -362,6 +382,7 @@ def import_(
     config: ConfigOption = None,
 ) -> None:
     """Take what was signed elsewhere, check it and send it. Parts of several signers may come together."""
+    _require_new(out)
     contents = []
     for file in files:
         try:
@@ -376,7 +397,7 @@ def import_(
     what = f"payout {came.payout_id}, version {came.version}"
     if not came.complete:
         if out is not None:
-            out.write_bytes(settlement_desk.binary(came.psbt))
+            _write(out, came.psbt)
         where = f"; {out} has those that were given" if out else "; import the parts of all signers together"
         complain(f"{what}: signatures are missing{where}")
         raise SystemExit(1)

@@ -173,9 +173,9 @@ async def _keep(
             log.info("block %s at %d was told again; it is in the ledger", found.block_hash, found.height)
             continue
         window_last = head.slice_position + slices_before
-        await _keep_block(connection, _by_now(found, now_us), window_last, terms, day_of)
+        await _keep_block(connection, _by_now(found, head.taken_us), window_last, terms, day_of)
     for one in kept.submitted:
-        await store.mark_submitted(connection, one.block_hash, min(one.at_us, now_us), one.node)
+        await store.mark_submitted(connection, one.block_hash, min(one.at_us, head.taken_us), one.node)
     return head.batch_position + 1
 
 

@@ -18,20 +18,31 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payouts import journal
 from payouts.journal import EntryKind
-from pool.database import JOURNAL_LOCK, account_day, block_event, journal_entry, journal_posting
+from pool.database import (
+    JOURNAL_LOCK,
+    account_day,
+    block_event,
+    journal_entry,
+    journal_posting,
+    ledger_head,
+)
 
 LEDGER = "ledger"
 """The actor of entries that follow from the chain."""
 
 
 async def next_instant(connection: AsyncConnection, now_us: int, block_hash: str | None = None) -> int:
-    """Now, but never before the journal's last entry or the block's last event; holds the journal's lock."""
+    """Now, but never before the ledger's clock, the journal's last entry or the block's last event.
+
+    Holds the journal's lock.
+    """
     await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(JOURNAL_LOCK)))
     entry = sa.select(journal_entry.c.at_us).order_by(journal_entry.c.id.desc()).limit(1).scalar_subquery()
     event = (
         sa.select(sa.func.max(block_event.c.at_us)).where(block_event.c.hash == block_hash).scalar_subquery()
     )
-    return int(await connection.scalar(sa.select(sa.func.greatest(now_us, entry, event))) or now_us)
+    taken = sa.select(ledger_head.c.taken_us).scalar_subquery()
+    return int(await connection.scalar(sa.select(sa.func.greatest(now_us, taken, entry, event))) or now_us)
 
 
 async def book(

@@ -2,9 +2,9 @@
 
 Batches lie by the UTC day on which they were received; slices and rejects by that of the ledger's clock. A
 partition for each day is made two weeks ahead. Rows of a day without one land in the default partition, and
-move when theirs is made. Creation attaches a finished table, which stops neither readers nor writers for
-longer than an empty default partition takes to be looked through; whoever holds a lock for long makes us try
-again later, not others wait.
+move when theirs is made. Creation attaches a finished table, and stops readers and writers for no longer than
+the default partition takes to be looked through and emptied; whoever holds a lock for long makes us try again
+later, not others wait.
 
 A partition is dropped when it is older than `HOT_DAYS`, the archive has all of it on this machine's disk, as
 it was closed, and no window of a block can reach into it any more.
@@ -125,6 +125,8 @@ async def make(engine: AsyncEngine, partition: Partition) -> None:
     async with _locking(engine) as connection:
         # In the order in which a gateway's forwarder takes them, so that nobody waits in a circle.
         await connection.execute(sa.text(f"LOCK TABLE {kind.refers_to} IN SHARE ROW EXCLUSIVE MODE"))
+        # Of the parent too: who has looked up where rows lie would miss those that move, or write past them.
+        await connection.execute(sa.text(f"LOCK TABLE ONLY {kind.name} IN ACCESS EXCLUSIVE MODE"))
         await connection.execute(sa.text(f"LOCK TABLE {default} IN ACCESS EXCLUSIVE MODE"))
         await connection.execute(
             sa.text(

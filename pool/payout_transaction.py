@@ -17,6 +17,8 @@ from bitcoin.core.script import CScript, CScriptInvalidError
 from bitcoin.core.serialize import SerializationError
 from embit.psbt import PSBT
 
+from payouts.output import is_witness_program
+
 SIGHASH_ALL: Final = 1
 _DER: Final = range(9, 74)
 _SCHNORR_WITH_TYPE: Final = 65
@@ -45,12 +47,25 @@ def read_draft(psbt: str, payments: Sequence[tuple[bytes, int]], change: bytes, 
     rest = outputs[len(payments) :]
     if len(rest) > 1 or any(script != change for script, _ in rest):
         raise WrongTransaction("the draft pays somebody else than the payout's miners and the pool")
+    for one in parsed.inputs:
+        if not is_witness_program(bytes(one.utxo.script_pubkey.data)):
+            raise WrongTransaction(
+                "the draft spends a coin that is not native segwit: the txid is not known before "
+                "it is signed, so that a payment sent elsewhere would not be recognised; move that coin to a "
+                "bc1 address"
+            )
     worth = worth_of(psbt)
     inputs = tuple(f"{one.txid.hex()}:{one.vout}" for one in parsed.tx.vin)
     fee = worth - sum(amount for _, amount in outputs)
     if fee < 0:
         raise WrongTransaction(f"the draft spends {-fee} satoshis more than its coins are worth")
     return Draft(psbt, inputs, fee, rate)
+
+
+def pays_none_of(raw: bytes, payments: Sequence[tuple[bytes, int]]) -> bool:
+    """Whether a transaction makes none of some payments (script, satoshis)."""
+    made = {(bytes(one.scriptPubKey), int(one.nValue)) for one in _signed(raw).vout}
+    return made.isdisjoint(payments)
 
 
 def txid_unsigned(psbt: str) -> str:
@@ -113,8 +128,9 @@ def _kinds_of_signatures(signed: CTransaction, number: int) -> Iterator[int]:
         raise WrongTransaction(f"the script of input {number} cannot be read ({error})") from None
     if signed.wit.vtxinwit:
         stack = [bytes(item) for item in signed.wit.vtxinwit[number].scriptWitness.stack]
-        if len(stack) == 1 and len(stack[0]) == _SCHNORR_WITH_TYPE:
-            yield stack[0][-1]
+        # In a script path the last two are the script and its control block, which may be as long.
+        schnorr = stack if len(stack) == 1 else stack[:-2]
+        yield from (one[-1] for one in schnorr if len(one) == _SCHNORR_WITH_TYPE)
         items += stack
     yield from (one[-1] for one in items if len(one) in _DER and one[0] == 0x30 and one[1] + 3 == len(one))
 

@@ -52,9 +52,12 @@ async def gather(connection: AsyncConnection, day: dt.date, rules: Rules) -> Fac
     """The facts of a day in Kazakhstan."""
     start_us, end_us = rules.day_bounds(day)
     closing = await journal_store.balances_until(connection, day)
+    blocks = await _blocks(connection, start_us, end_us)
+    named = {one.finder_id for one in blocks if one.finder_id is not None}
+    named |= {miner_id for one in blocks for miner_id in one.split.amounts}
     return Facts(
-        miners=await _miners(connection, day, (start_us, end_us), closing),
-        blocks=await _blocks(connection, start_us, end_us),
+        miners=await _miners(connection, day, (start_us, end_us), closing, named),
+        blocks=blocks,
         opening=await journal_store.balances_before(connection, day),
         entries=await journal_store.entries_of(connection, day),
         closing=closing,
@@ -78,7 +81,11 @@ def microseconds(at: dt.datetime) -> int:
 
 
 async def _miners(
-    connection: AsyncConnection, day: dt.date, bounds: tuple[int, int], closing: dict[str, int]
+    connection: AsyncConnection,
+    day: dt.date,
+    bounds: tuple[int, int],
+    closing: dict[str, int],
+    named: set[int],
 ) -> list[MinerFacts]:
     accepted = {
         row.miner_id: row
@@ -89,7 +96,7 @@ async def _miners(
     for row in await connection.execute(refused.where(reject_day.c.day == day)):
         rejected[row.miner_id][row.reason] = row.shares
     owed = {int(account.split(":")[1]) for account in closing if account.startswith("miner:")}
-    held = await _held(connection, {*accepted, *rejected, *owed}, *bounds)
+    held = await _held(connection, {*accepted, *rejected, *owed, *named}, *bounds)
     return [
         MinerFacts(
             held=one,

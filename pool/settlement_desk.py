@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from payouts.block_state import MATURITY
 from pool import settlement_store as store
-from pool.payout_transaction import WrongTransaction, stripped, unsigned
+from pool.payout_transaction import WrongTransaction, pays_none_of, stripped, unsigned
 from pool.settlement_store import Payout, Tenure, Version
 from pool.settler import Settler
 
@@ -140,11 +140,20 @@ async def bump(
 
 async def abandon(settler: Settler, tenure: Tenure, payout_id: int, actor: str, reason: str) -> str:
     """Take a payout back; what happens now, in a sentence."""
-    await settler.advance(tenure, payout_id)
+    await settler.advance(tenure, payout_id, only_looking=True)
     payout = await find(settler, tenure, payout_id)
     if payout.state not in ("reserved", "signed", "sent"):
         raise DeskError(f"payout {payout_id}: is {payout.state}; it cannot be taken back")
     if not any(version.out for version in payout.versions):
+        wallet = settler.means.wallet
+        for coin in payout.versions[0].inputs if payout.versions else ():
+            if await wallet.spender_in_mempool(coin) or (
+                not await wallet.in_chain(coin) and not await _spent_elsewhere(settler, payout)
+            ):
+                raise DeskError(
+                    f"payout {payout_id}: this database never gave it out, and its coin {coin} is being "
+                    f"spent: was the database restored from a backup? Try again when that is mined"
+                )
         await settler.store_released(tenure, payout, None, actor, f"abandoned: {reason}")
         return "it was never signed nor given out: what it was to pay is payable again"
     if payout.cancelling:
@@ -179,6 +188,12 @@ async def _spent_elsewhere(settler: Settler, payout: Payout) -> bool:
             raise DeskError(
                 f"payout {payout.id}: coin {coin} is spent, and the wallet does not know by what; let the "
                 f"node run rescanblockchain on it"
+            )
+        if not pays_none_of(spender[2], [(due.script, due.amount_sat) for due in payout.payments]):
+            raise DeskError(
+                f"payout {payout.id}: {spender[0]}, which spent coin {coin}, makes its payments: the miners "
+                f"were paid by a transaction that the database does not know (restored from a backup, or "
+                f"signed twice elsewhere); nothing may be paid again"
             )
         if spender[1] < MATURITY:
             raise DeskError(

@@ -100,12 +100,21 @@ class Steps:
         )
         return plan(payees, PlanSettings(means.chain), at_us, means.rules)
 
-    async def reserve(self, tenure: Tenure, schedule: str | None, actor: str, reason: str) -> list[int]:
+    async def reserve(
+        self,
+        tenure: Tenure,
+        schedule: str | None,
+        actor: str,
+        reason: str,
+        booked: frozenset[str] = frozenset(),
+    ) -> list[int]:
         """A run: all that is to be paid now, reserved; the payouts that it made.
 
-        A run of the schedule that has nothing to pay is kept too, so that its date is over.
+        A run of the schedule that has nothing to pay is kept too, so that its date is over. `booked` are
+        txids of payments by hand that a person has booked (`require_known`).
         """
         means = self.means
+        await self.require_known(tenure, booked)
         async with tenure.write() as connection:
             at_us = await journal_store.next_instant(connection, means.now_us())
             groups = batches((await self.plan(connection, at_us)).payments, means.section.max_weight)
@@ -121,6 +130,29 @@ class Steps:
                 await store.tell(connection, payout_id, at_us, actor, f"reserved by run {run_id}: {reason}")
                 made.append(payout_id)
             return made
+
+    async def require_known(self, tenure: Tenure, booked: frozenset[str]) -> None:
+        """Raises Stuck when the wallet has paid a miner by a transaction that the database does not know."""
+        async with tenure.read() as connection:
+            since, known = await store.known_transactions(connection)
+        sent = await self.means.wallet.sent_since(since)
+        register = await register_store.read(self.means.engine, ("address",))
+        addresses = {one.address for one in register.addresses.values()}
+        unknown = sent.keys() - known - booked
+        if unknown:
+            unknown -= {txid_unsigned(psbt) for psbt in await self._unsigned(tenure)}
+        for txid in sorted(unknown):
+            if not addresses.isdisjoint(sent[txid]):
+                raise Stuck(
+                    f"the wallet has sent {txid}, which pays miners and is no payout's: the database is "
+                    f"older than the wallet (restored from a backup?), or somebody pays by hand; a run would "
+                    f"pay twice. Restore a newer backup; or book what was paid with `dmpool ledger correct`, "
+                    f"and say so with `dmpool payouts run --booked {txid}`"
+                )
+
+    async def _unsigned(self, tenure: Tenure) -> list[str]:
+        async with tenure.read() as connection:
+            return await store.unsigned_psbts(connection)
 
     # From a reservation to a transaction
 
@@ -223,8 +255,6 @@ class Steps:
         """Where the versions of a payout are."""
         confirmed, places = None, {}
         for version in payout.versions:
-            if not version.out:
-                continue
             place = await self.means.wallet.place(version.txid or txid_unsigned(version.psbt))
             if place is None:
                 continue

@@ -292,6 +292,24 @@ async def coins(connection: AsyncConnection) -> tuple[dict[str, int], set[str]]:
     return live, over - set(live)
 
 
+async def known_transactions(connection: AsyncConnection) -> tuple[str, set[str]]:
+    """The block of the last payout that was seen mined (empty: none yet), and all txids of payouts."""
+    last = (
+        sa.select(payout_event.c.block_hash)
+        .where(payout_event.c.block_hash.is_not(None))
+        .order_by(payout_event.c.id.desc())
+        .limit(1)
+    )
+    txids = sa.select(payout_version.c.txid).where(payout_version.c.txid.is_not(None))
+    return await connection.scalar(last) or "", set((await connection.execute(txids)).scalars())
+
+
+async def unsigned_psbts(connection: AsyncConnection) -> list[str]:
+    """PSBTs that did not come back signed."""
+    found = sa.select(payout_version.c.psbt).where(payout_version.c.txid.is_(None))
+    return list((await connection.execute(found)).scalars())
+
+
 async def has_run(connection: AsyncConnection, schedule: str) -> bool:
     """Whether there was a run for a date of the schedule."""
     found = sa.select(payout_run.c.id).where(payout_run.c.schedule == schedule)

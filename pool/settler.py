@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -24,7 +23,7 @@ from pool.database import UNAVAILABLE, reason_of, refused
 from pool.node import NodeDown, NodeError, NodeSyncing
 from pool.payout_schedule import Schedule
 from pool.payout_transaction import Draft, WrongTransaction, stripped, unsigned
-from pool.settlement_steps import ACTOR, UNPAID, Sighting, Steps
+from pool.settlement_steps import ACTOR, UNPAID, Sighting, Steps, Stuck
 from pool.settlement_store import Block, BusyError, Fenced, Payout, Tenure, Version
 from pool.signers import Signer, SignerError
 from pool.wallet import Balance, CoinTaken, Refused, WalletError
@@ -43,10 +42,6 @@ _TROUBLE: Final[tuple[type[Exception], ...]] = (*UNAVAILABLE, NodeError, Fenced)
 _MINUTE_US: Final = 60_000_000
 
 
-class Stuck(WalletError):
-    """Something that time alone does not mend: a person has to look."""
-
-
 class Health(NamedTuple):
     """What a look came to."""
 
@@ -62,9 +57,10 @@ class Settler(Steps):
 
     # One payout, as far as it goes now
 
-    async def advance(self, tenure: Tenure, payout_id: int) -> str | None:
+    async def advance(self, tenure: Tenure, payout_id: int, *, only_looking: bool = False) -> str | None:
         """Do all that can be done for a payout now; what is wrong, where something is.
 
+        `only_looking`: what the chain says of it is stored, and nothing is drafted, signed or sent.
         Raises NodeDown or NodeSyncing when the node cannot serve, and Fenced.
         """
         try:
@@ -73,7 +69,7 @@ class Settler(Steps):
                 if payout is None or payout.state not in store.LIVE:
                     return None
                 try:
-                    again = await self._step(tenure, payout)
+                    again = await self._step(tenure, payout, only_looking)
                 except CoinTaken:
                     # Perhaps by another version of ours that was mined a moment ago.
                     if (await self.look(payout)).confirmed is None:
@@ -93,7 +89,7 @@ class Settler(Steps):
         async with tenure.read() as connection:
             return await store.read(connection, payout_id)
 
-    async def _step(self, tenure: Tenure, payout: Payout) -> bool:
+    async def _step(self, tenure: Tenure, payout: Payout, only_looking: bool) -> bool:
         """The one next step; False when there is none now."""
         sighting = await self.look(payout)
         if await self._adopt(tenure, payout, sighting):
@@ -102,11 +98,13 @@ class Settler(Steps):
             return await self._follow(tenure, payout, *sighting.confirmed)
         if payout.state == "confirmed":
             return await self._reverse_if_gone(tenure, payout, sighting)
+        if only_looking:
+            return False
         if payout.newest is None:
             await self._draft(tenure, payout)
             return True
         if payout.newest.txid is None and self.means.signer is not None:
-            await self._sign(tenure, payout, payout.newest, self.means.signer)
+            await self._sign_or_go_on(tenure, payout, payout.newest, self.means.signer)
             return True
         if payout.wanted is None:
             return False
@@ -118,6 +116,15 @@ class Settler(Steps):
         await self.store_version(
             tenure, payout, draft, "pay", ACTOR, f"drafted, fee {draft.fee_sat} satoshis"
         )
+
+    async def _sign_or_go_on(self, tenure: Tenure, payout: Payout, version: Version, signer: Signer) -> None:
+        """Sign; where that fails, what was signed before stays on its way all the same."""
+        try:
+            await self._sign(tenure, payout, version, signer)
+        except PROBLEMS as error:
+            if payout.wanted is not None and not isinstance(error, (NodeDown, NodeSyncing, CoinTaken)):
+                await self._keep_sending(tenure, payout, payout.wanted)
+            raise
 
     async def _sign(self, tenure: Tenure, payout: Payout, version: Version, signer: Signer) -> None:
         if signer.hands_out:
@@ -159,6 +166,12 @@ class Settler(Steps):
         self, tenure: Tenure, payout: Payout, version: Version, block: Block, confirmations: int
     ) -> bool:
         """A version is in the chain."""
+        if payout.state == "confirmed":
+            async with tenure.read() as connection:
+                booked = await store.confirmed_in(connection, payout.id)
+            if booked is not None and booked[1].hash != block.hash:
+                await self.store_reversed(tenure, payout, *booked)
+                return True
         if version.purpose == "cancel":
             if confirmations < MATURITY:
                 return False
@@ -167,11 +180,6 @@ class Settler(Steps):
             return True
         if payout.state in UNPAID:
             await self.store_confirmed(tenure, payout, version, block)
-            return True
-        async with tenure.read() as connection:
-            booked = await store.confirmed_in(connection, payout.id)
-        if booked is not None and booked[1].hash != block.hash:
-            await self.store_reversed(tenure, payout, *booked)
             return True
         if confirmations >= MATURITY:
             await self.store_final(tenure, payout, version)
@@ -291,7 +299,7 @@ class SettlerTask:
     async def run(self) -> None:
         """Look after the payouts until cancelled."""
         while True:
-            started, live, trouble = time.monotonic(), 0, ""
+            live, trouble = 0, ""
             try:
                 health = await self.tick()
                 live = health.live - health.problems  # a signer that fails is not asked every few seconds
@@ -306,29 +314,37 @@ class SettlerTask:
             if trouble and trouble != self._trouble:
                 log.warning("settler waits: %s", trouble)
             self._trouble = trouble
-            pause = LIVE_SECONDS if live else IDLE_SECONDS
-            await asyncio.sleep(max(pause - (time.monotonic() - started), 1.0))
+            # Whole, however long the look took: commands wait for the lock meanwhile.
+            await asyncio.sleep(LIVE_SECONDS if live else IDLE_SECONDS)
 
     async def tick(self) -> Health:
         """One look at everything; raises BusyError where another settler is at work."""
         settler, means = self._settler, self._settler.means
         async with store.tenure(means.engine) as tenure:
             await means.wallet.prepare(means.change_address)
-            await self._run_if_due(tenure)
+            overdue = await self._run_if_due(tenure)
             async with tenure.read() as connection:
                 live = await store.live_ids(connection)
             problems = [await settler.advance(tenure, payout_id) for payout_id in live]
             if live:
                 await settler.lock_coins(tenure)
-            return Health(len(live), sum(map(bool, problems)), await means.wallet.balance())
+            return Health(
+                len(live) + overdue, sum(map(bool, problems)) + overdue, await means.wallet.balance()
+            )
 
-    async def _run_if_due(self, tenure: Tenure) -> None:
+    async def _run_if_due(self, tenure: Tenure) -> bool:
+        """Whether a run is due and cannot be made."""
         if self._schedule is None:
-            return
+            return False
         means = self._settler.means
         due = self._schedule.last_due(means.now_us(), means.rules)
         async with tenure.read() as connection:
             if await store.has_run(connection, due):
-                return
-        made = await self._settler.reserve(tenure, due, ACTOR, f"scheduled for {due}")
+                return False
+        try:
+            made = await self._settler.reserve(tenure, due, ACTOR, f"scheduled for {due}")
+        except WalletError as error:
+            log.error("payout run of %s: %s", due, error)
+            return True
         log.info("payout run of %s: %d transactions to be made", due, len(made))
+        return False

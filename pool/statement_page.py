@@ -51,7 +51,7 @@ def statement_router(desk: Desk, settings: Settings) -> APIRouter:
     @router.get("/statements/{account}", include_in_schema=False)
     async def _today(account: str) -> Response:
         month = desk.rules.day_of(desk.now_us()).isoformat()[:7]
-        return RedirectResponse(f"{account}/{month}", 303, _PRIVATE)
+        return RedirectResponse(f"./{account}/{month}", 303, _PRIVATE)
 
     @router.get(
         "/statements/{account}/{period}",

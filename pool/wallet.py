@@ -106,6 +106,11 @@ class Wallet:
         if info.get("scanning"):
             raise WalletError(f"{self._who}: is rescanning the chain; wait for it")
         known = await self._call("getaddressinfo", address)
+        if not known.get("iswitness"):
+            raise WalletError(
+                f"{self._who}: {address} (pool.address) is not native segwit, so a payment's txid is not "
+                f"known before it is signed; take a bc1 address"
+            )
         if not (known.get("ismine") or known.get("iswatchonly")) or not known.get("solvable"):
             raise WalletError(
                 f"{self._who}: does not know how to spend from {address} (pool.address); give it the "
@@ -164,8 +169,8 @@ class Wallet:
         txid = found[0].get("spendingtxid")
         return None if txid is None else str(txid)
 
-    async def spender_in_chain(self, text: str) -> tuple[str, int] | None:
-        """The wallet's transaction in the chain that spends a coin, and its confirmations. It takes long."""
+    async def spender_in_chain(self, text: str) -> tuple[str, int, bytes] | None:
+        """The wallet's transaction in the chain that spends a coin, and how deep it is. It takes long."""
         wanted = coin(text)
         listed = await self._call("listsinceblock", "", 1, True)
         sent = {one["txid"] for one in listed["transactions"] if one["category"] == "send"}
@@ -175,8 +180,22 @@ class Wallet:
             if found["confirmations"] > 0 and any(
                 one.get("txid") == wanted["txid"] and one.get("vout") == wanted["vout"] for one in spent
             ):
-                return txid, int(found["confirmations"])
+                return txid, int(found["confirmations"]), bytes.fromhex(found["hex"])
         return None
+
+    async def sent_since(self, block_hash: str) -> dict[str, set[str]]:
+        """Addresses that the wallet's transactions after a block pay, by txid; of all for an empty hash."""
+        try:
+            listed = await self._call("listsinceblock", block_hash, 1, True, False)
+        except RpcError as error:
+            if error.code != _NOT_FOUND:
+                raise
+            listed = await self._call("listsinceblock", "", 1, True, False)
+        paid: dict[str, set[str]] = {}
+        for one in listed["transactions"]:
+            if one["category"] == "send" and one["confirmations"] >= 0:
+                paid.setdefault(one["txid"], set()).add(one.get("address", ""))
+        return paid
 
     # Drafts and signatures
 

@@ -605,6 +605,9 @@ _BACK = (
 
 
 def downgrade() -> None:
-    """Back to whole tables; what settlement and the archive wrote goes."""
+    """Back to whole tables; raises RuntimeError where the journal has what these could not say."""
+    used = "SELECT EXISTS (SELECT FROM payout) OR EXISTS (SELECT FROM block_event WHERE state = 'submitted')"
+    if op.get_bind().exec_driver_sql(used).scalar():
+        raise RuntimeError("there are payouts or submitted blocks: restore a backup instead of going back")
     for statement in _BACK:
         op.execute(statement)
