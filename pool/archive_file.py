@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 import rfc8785
 
 from pool.archive_rows import HEADER, LAYOUT, REPEATS, SCHEMA, ArchivedBatch, batches_of, rows_of
+from pool.node import target_of
 from pool.records import Found, Reject, Share
 from stratum import difficulty
 
@@ -271,7 +272,7 @@ class Contents:
     @property
     def network_work(self) -> int:
         """Of the hardest block that a share was for."""
-        targets = (_target_of(int.from_bytes(bits, "little")) for bits in self._bits)
+        targets = (target_of(int.from_bytes(bits, "little")) for bits in self._bits)
         return max((difficulty.work_of(target) for target in targets if target), default=0)
 
     def manifest(
@@ -305,14 +306,6 @@ class Contents:
             miners=self.miners,
             network_work=str(self.network_work),
         )
-
-
-def _target_of(bits: int) -> int:
-    """The target that a header's compact bits stand for; 0 for what stands for none."""
-    size, word = bits >> 24, bits & 0x007FFFFF
-    if bits & 0x00800000 or size > 32:
-        return 0
-    return word << 8 * (size - 3) if size >= 3 else word >> 8 * (3 - size)
 
 
 # Writing

@@ -250,9 +250,13 @@ def _read_header(result: Mapping[str, Any]) -> tuple[_Header, int]:
 
 
 def target_of(bits: int) -> int:
-    """The target that the compact bits of a header in the chain stand for (arith_uint256::SetCompact)."""
+    """The target that a header's compact bits stand for; 0 for what no block has, negative or too large.
+
+    Source: arith_uint256::SetCompact of Bitcoin Core.
+    """
     exponent, mantissa = bits >> 24, bits & 0x7F_FFFF
-    return mantissa << 8 * (exponent - 3) if exponent >= 3 else mantissa >> 8 * (3 - exponent)
+    target = mantissa << 8 * (exponent - 3) if exponent >= 3 else mantissa >> 8 * (3 - exponent)
+    return 0 if bits & 0x80_0000 or target >= 1 << 256 else target
 
 
 class _Stats(msgspec.Struct):

@@ -23,6 +23,7 @@ from pool.database import batch, block, gateway
 from pool.empty_template import subsidy
 from pool.intake import work_of
 from pool.ledger_store import read_head, read_window
+from pool.node import target_of
 from pool.payout_facts import payees
 from pool.records import Found, Record, Share, decode_batch
 from register.address import Chain
@@ -104,17 +105,9 @@ def _target_of(record: Record) -> bytes | None:
     if isinstance(record, Found):
         return record.network_target
     if isinstance(record, Share) and len(record.header) == _HEADER_LENGTH:
-        return expand(int.from_bytes(record.header[_BITS], "little"))
+        target = target_of(int.from_bytes(record.header[_BITS], "little"))
+        return target.to_bytes(32, "big") if target else None
     return None
-
-
-def expand(bits: int) -> bytes | None:
-    """The target that compact bits stand for; None for what no block has: nothing, negative, or too large."""
-    exponent, mantissa = bits >> 24, bits & 0x7FFFFF
-    target = mantissa << 8 * (exponent - 3) if exponent >= 3 else mantissa >> 8 * (3 - exponent)
-    if bits & 0x800000 or not 0 < target < 2**256:
-        return None
-    return target.to_bytes(32, "big")
 
 
 async def _next_height(connection: AsyncConnection) -> int:

@@ -19,7 +19,8 @@ from payouts.statement import Owed, Period, Statement, StatementError
 from payouts.statement_document import COLUMNS, document
 from payouts.terms import DatedTerms, Terms
 from pool import register_store, statement_now, statement_text
-from pool.statement_now import Office, expand
+from pool.node import target_of
+from pool.statement_now import Office
 from pool.statements import statement
 from tests.integration.ledger_world import DAY, RULES, World
 from tests.integration.paid_world import REWARD, confirm, lose, mature, mine, reserve, send
@@ -164,7 +165,7 @@ async def test_what_is_held_and_why_and_what_a_block_would_pay_now(world: World)
 )
 def test_compact_targets(bits: int, target: int | None) -> None:
     """As Bitcoin Core has them (arith_uint256::SetCompact)."""
-    assert expand(bits) == (None if target is None else target.to_bytes(32, "big"))
+    assert target_of(bits) == (target or 0)
 
 
 async def test_the_documents_say_the_same(world: World) -> None:
