@@ -19,7 +19,6 @@ from payouts.statement import Owed, Period, Statement, StatementError
 from payouts.statement_document import COLUMNS, document
 from payouts.terms import DatedTerms, Terms
 from pool import register_store, statement_now, statement_text
-from pool.node import target_of
 from pool.statement_now import Office
 from pool.statements import statement
 from tests.integration.ledger_world import DAY, RULES, World
@@ -149,23 +148,6 @@ async def test_what_is_held_and_why_and_what_a_block_would_pay_now(world: World)
     nothing = (await told(world, office=fpps)).facts.preview
     assert nothing is not None
     assert (nothing.window, nothing.amount_sat) == (None, 0)
-
-
-@pytest.mark.parametrize(
-    ("bits", "target"),
-    [
-        (0x1D00FFFF, 0xFFFF << 208),
-        (0x207FFFFF, 0x7FFFFF << 232),
-        (0x01003456, None),
-        (0x02008000, 0x80),
-        (0x04923456, None),
-        (0, None),
-        (0xFF00FFFF, None),
-    ],
-)
-def test_compact_targets(bits: int, target: int | None) -> None:
-    """As Bitcoin Core has them (arith_uint256::SetCompact)."""
-    assert target_of(bits) == (target or 0)
 
 
 async def test_the_documents_say_the_same(world: World) -> None:

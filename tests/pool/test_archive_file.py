@@ -182,24 +182,6 @@ def test_contents_are_what_passed() -> None:
         contents.add(told[2]._replace(position=44))
 
 
-@pytest.mark.parametrize(
-    ("bits", "target"),
-    [
-        (0x1D00FFFF, 0xFFFF << 208),
-        (0x207FFFFF, 0x7FFFFF << 232),
-        (0x03123456, 0x123456),
-        (0x02123456, 0x1234),
-    ],
-)
-def test_compact_bits_stand_for_targets(bits: int, target: int) -> None:
-    assert archive_file._target_of(bits) == target
-
-
-@given(st.integers(0, 2**32 - 1))
-def test_any_bits_stand_for_a_target_or_for_none(bits: int) -> None:
-    assert 0 <= archive_file._target_of(bits) < 2**256
-
-
 # Manifests
 
 

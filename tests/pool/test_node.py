@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 from bitcoin.core import uint256_from_compact
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pool.node import NodeError, TipHeader, parse_header, parse_template
+from pool.node import NodeError, TipHeader, parse_header, parse_template, target_of
 
 GENESIS_OF_REGTEST = "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206"
 RAW = bytes.fromhex("0200000001") + bytes(60)
@@ -131,3 +133,27 @@ def test_a_header_outside_the_best_chain_is_none() -> None:
 def test_an_unusable_header_is_an_error(result: Any) -> None:
     with pytest.raises(NodeError, match="unusable block header"):
         parse_header(result)
+
+
+@pytest.mark.parametrize(
+    ("bits", "target"),
+    [
+        (0x1D00FFFF, 0xFFFF << 208),
+        (0x207FFFFF, 0x7FFFFF << 232),
+        (0x03123456, 0x123456),
+        (0x02123456, 0x1234),
+        (0x02008000, 0x80),
+        (0x01003456, 0),
+        (0x04923456, 0),
+        (0xFF00FFFF, 0),
+        (0, 0),
+    ],
+)
+def test_compact_targets(bits: int, target: int) -> None:
+    """As Bitcoin Core has them (arith_uint256::SetCompact)."""
+    assert target_of(bits) == target
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_any_bits_stand_for_a_target_or_for_none(bits: int) -> None:
+    assert 0 <= target_of(bits) < 2**256
