@@ -11,7 +11,7 @@ run: $(READY)
 	$(VENV)/bin/dmpool run
 
 test: $(READY) check
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 check: $(READY)
 	$(VENV)/bin/ruff check .

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,6 +25,7 @@ from pool.database import (
     journal_entry,
     journal_posting,
     ledger_head,
+    payout_run,
 )
 
 LEDGER = "ledger"
@@ -130,6 +131,14 @@ async def losses_of(
 async def entries_of(connection: AsyncConnection, day: dt.date) -> list[journal.Entry]:
     """The entries of a day in Kazakhstan, in the order in which they were booked."""
     return await _read(connection, journal_entry.c.day == day)
+
+
+async def named_by_people(connection: AsyncConnection, txids: Iterable[str]) -> set[str]:
+    """Those of some txids that the reason of a correction or of a payout run names: paid by hand, booked."""
+    corrections = sa.select(journal_entry.c.memo).where(journal_entry.c.kind == EntryKind.CORRECTION.value)
+    found = await connection.execute(corrections.union_all(sa.select(payout_run.c.reason)))
+    reasons = "\n".join(found.scalars())
+    return {txid for txid in txids if txid in reasons}
 
 
 async def balances_before(connection: AsyncConnection, day: dt.date) -> dict[str, int]:

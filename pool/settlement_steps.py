@@ -111,14 +111,16 @@ class Steps:
         """A run: all that is to be paid now, reserved; the payouts that it made.
 
         A run of the schedule that has nothing to pay is kept too, so that its date is over. `booked` are
-        txids of payments by hand that a person has booked (`require_known`).
+        txids of payments by hand that a person has booked (`require_known`); that is kept with the run.
         """
         means = self.means
         await self.require_known(tenure, booked)
+        if booked:
+            reason = f"{reason}; booked by hand: {', '.join(sorted(booked))}"
         async with tenure.write() as connection:
             at_us = await journal_store.next_instant(connection, means.now_us())
             groups = batches((await self.plan(connection, at_us)).payments, means.section.max_weight)
-            if not groups and schedule is None:
+            if not groups and schedule is None and not booked:
                 return []
             day = means.rules.day_of(at_us)
             run_id = await store.insert_run(connection, at_us, day, schedule, actor, reason)
@@ -141,13 +143,15 @@ class Steps:
         unknown = sent.keys() - known - booked
         if unknown:
             unknown -= {txid_unsigned(psbt) for psbt in await self._unsigned(tenure)}
+            async with tenure.read() as connection:
+                unknown -= await journal_store.named_by_people(connection, unknown)
         for txid in sorted(unknown):
             if not addresses.isdisjoint(sent[txid]):
                 raise Stuck(
                     f"the wallet has sent {txid}, which pays miners and is no payout's: the database is "
                     f"older than the wallet (restored from a backup?), or somebody pays by hand; a run would "
                     f"pay twice. Restore a newer backup; or book what was paid with `dmpool ledger correct`, "
-                    f"and say so with `dmpool payouts run --booked {txid}`"
+                    f"and name the txid in its reason, or say so with `dmpool payouts run --booked {txid}`"
                 )
 
     async def _unsigned(self, tenure: Tenure) -> list[str]:

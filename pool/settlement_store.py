@@ -293,13 +293,11 @@ async def coins(connection: AsyncConnection) -> tuple[dict[str, int], set[str]]:
 
 
 async def known_transactions(connection: AsyncConnection) -> tuple[str, set[str]]:
-    """The block of the last payout that was seen mined (empty: none yet), and all txids of payouts."""
-    last = (
-        sa.select(payout_event.c.block_hash)
-        .where(payout_event.c.block_hash.is_not(None))
-        .order_by(payout_event.c.id.desc())
-        .limit(1)
-    )
+    """A block before which nothing is unknown (empty: no such block), and all txids of payouts."""
+    # What was sent before the last run was looked at then; a block that was told of later may lie behind.
+    before = payout_event.c.at_us < sa.select(sa.func.max(payout_run.c.at_us)).scalar_subquery()
+    seen = sa.select(payout_event.c.block_hash).where(payout_event.c.block_hash.is_not(None), before)
+    last = seen.order_by(payout_event.c.id.desc()).limit(1)
     txids = sa.select(payout_version.c.txid).where(payout_version.c.txid.is_not(None))
     return await connection.scalar(last) or "", set((await connection.execute(txids)).scalars())
 

@@ -20,7 +20,9 @@ from pool.database import (
     refused,
     slice_,
 )
+from pool.records import Submitted
 from tests.integration.ledger_world import World
+from tests.integration.paid_world import mature, mine, reserve
 
 CATALOG = {
     "columns": """
@@ -101,6 +103,34 @@ async def test_downgrade_leaves_nothing(engine: AsyncEngine) -> None:
         )
     assert await catalog(engine) == {"columns": set(), "constraints": set(), "indexes": set()}
     assert functions == 0
+
+
+async def test_what_was_paid_or_submitted_is_not_downgraded(world: World) -> None:
+    """I3: the older tables cannot say it; it is told in words, and nothing has changed."""
+    share = world.share(1)
+    found = world.found(share)
+    await world.tell(share, found, Submitted(world.now_us, found.block_hash, "node 1"))
+    await world.work()
+    await _refuses_to_go_back(world)
+
+
+async def test_a_payout_is_not_downgraded(world: World) -> None:
+    """I3, I5: the same where the only thing that is new is a payout."""
+    await mine(world)
+    await mature(world)
+    await reserve(world, {1: 1_000_000})
+    assert await world.rows("SELECT DISTINCT state FROM block_event WHERE state = 'submitted'") == []
+    await _refuses_to_go_back(world)
+
+
+async def _refuses_to_go_back(world: World) -> None:
+    before = await catalog(world.engine)
+    async with world.engine.connect() as connection:
+        with pytest.raises(RuntimeError, match="restore a backup instead of going back"):
+            await connection.run_sync(lambda one: command.downgrade(alembic_config(one), "0003"))
+        await connection.rollback()
+    assert await catalog(world.engine) == before
+    assert await world.rows("SELECT version_num FROM alembic_version") == [("0005",)]
 
 
 async def test_schema_of_a_newer_program_is_refused_in_words(engine: AsyncEngine) -> None:

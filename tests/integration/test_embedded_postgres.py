@@ -85,7 +85,11 @@ def test_killed_server_recovers_what_was_committed(server: EmbeddedPostgres) -> 
     assert ask(server.start(), "SELECT seven FROM kept") == 7
 
 
-@pytest.mark.parametrize("left", [f"{os.getpid()}\n/nowhere\n1\n5432\n\n\n1 2\nready\n", "", "garbage"])
+@pytest.mark.parametrize(
+    "left",
+    [f"{os.getpid()}\n/nowhere\n1\n5432\n\n\n1 2\nready\n", "", "garbage"],
+    ids=["another process", "empty", "garbage"],
+)
 def test_stale_pid_file_is_seen_through(server: EmbeddedPostgres, left: str) -> None:
     server.start()
     server.stop()

@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from payouts import journal
 from payouts.payout_plan import Due, Payee, PlanSettings, distribution_day, plan
+from payouts.terms import DatedTerms
+from payouts.terms import Terms as PoolTerms
 from pool import journal_store, register_store
 from pool.database import payment, payout, payout_run
 from pool.payout_facts import credited_days, payees
@@ -23,7 +25,7 @@ from register.payout_address import PayoutAddress
 from register.register import Register
 from register.rules import Rules
 from tests.integration.entering import TESTER, made_up_address
-from tests.integration.ledger_world import DAY, RULES, World
+from tests.integration.ledger_world import DAY, NETWORK, RULES, World
 from tests.register_world import rules_with
 
 HOUR = 3_600_000_000
@@ -227,6 +229,33 @@ async def test_past_payments_count_until_they_are_abandoned(world: World) -> Non
     one, two = await owed(world)
     assert (one.payable_sat, two) == (before[0].payable_sat + 50_000, before[1])
     assert (one.sale_due, one.exchange_paid_sat, one.commission_told_sat) == (0, 0, 0)
+
+
+async def test_o32_the_commission_of_fpps_credits_is_told_by_the_payments_that_pay_them(
+    engine: AsyncEngine,
+) -> None:
+    """Invariant 3 and O-32: over all payments exactly what was taken, of blocks and of days of shares."""
+    world = World(engine)
+    world.terms = DatedTerms(PoolTerms("fpps", 2, 150, "shared"))
+    world.ledger = world.new_ledger()
+    await world.settle_in()
+    for _ in range(2):  # two days, paid one after the other
+        await world.tell(world.share(1, target=NETWORK), world.share(2, target=NETWORK))
+        await world.work()
+        world.node.grow(150)
+        world.now_us += 24 * HOUR
+        await world.work(world.new_ledger())
+        await world.work(world.new_ledger())
+        made = plan(await owed(world), REGTEST, world.now_us, RULES)
+        assert sorted(due.miner_id for due in made.payments) == [1, 2]
+        await reserve(world, made.payments)
+    taken = await world.rows(
+        "SELECT miner_id, sum(commission_sat)::bigint FROM fpps_credit GROUP BY 1 ORDER BY 1"
+    )
+    told = await world.rows("SELECT miner_id, sum(commission_sat)::bigint FROM payment GROUP BY 1 ORDER BY 1")
+    assert told == taken
+    assert len(await world.rows("SELECT * FROM fpps_credit")) == 4
+    assert all(int(str(commission)) > 0 for _, commission in told)
 
 
 async def test_a_balance_of_a_miner_that_the_register_does_not_know_is_told(world: World) -> None:

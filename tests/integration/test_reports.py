@@ -25,6 +25,7 @@ from register.miner import Miner
 from reporting.daily import PoolFacts
 from reporting.signing import SigningKey
 from reporting.verify import verify
+from tests.integration import entering
 from tests.integration.entering import TESTER
 from tests.integration.ledger_world import ADDRESS, BINS, DAY, NOON, RULES, World
 
@@ -264,6 +265,31 @@ async def test_a_miner_entered_late_is_told_by_the_register_of_now_and_no_other_
     assert standing(report, "late") == [("L-late", "in_force", "00:00:00")]
     assert standing(report, "miner1") == [("L-miner1", "in_force", "00:00:00")]
     assert report["miners"][0]["licence"]["valid_to"] == "2028-12-31"
+
+
+async def test_a_late_block_pays_a_miner_who_was_entered_after_its_day(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I4, I7: its gateway was cut off for the night, and its window has work of this morning."""
+    share = world.share(1)
+    found = world.found(share)
+    world.now_us = NEXT_DAY
+    first = content(await build_report(world.engine, DAY, PUBLISHER, world.now_us))
+    monkeypatch.setattr(entering, "ENTERED_US", NEXT_DAY)
+    late = await entering.enter_miner(world.engine, "newcomer", "990140004654")
+    await world.tell(world.share(late.id))
+    await world.work()
+    await world.tell(share, found)
+    world.node.main.append(found.block_hash)
+    await world.work()
+    for day, at_us in ((DAY, NEXT_DAY), (DAY + dt.timedelta(days=1), NEXT_DAY + 24 * HOUR)):
+        envelope = await build_report(world.engine, day, PUBLISHER, at_us, reason="a gateway was cut off")
+        assert [check for check in verify(envelope, KEY.public_key) if not check.passed] == []
+        report = content(envelope)
+        (told,) = report["blocks"]
+        assert {part["miner_id"] for part in told["miners"]} == {1, late.id}
+        assert late.id in {one["id"] for one in report["miners"]}
+    assert (len(first["blocks"]), first["version"]) == (0, 1)
 
 
 async def test_a_day_of_many_changes_is_read_whole(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

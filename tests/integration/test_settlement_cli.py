@@ -13,7 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from typer.testing import CliRunner
 
 from pool.cli import cli
+from pool.wallet import bitcoins
 from tests.integration.bitcoind_process import REPOSITORY, free_port
+from tests.integration.entering import made_up_address
 from tests.integration.pool_process import PROGRAM
 from tests.integration.settlement_world import SettlementWorld, settlement_world
 from tests.integration.test_settlement import cold
@@ -156,3 +158,18 @@ async def test_what_cannot_be_is_told_in_a_line(desk: Desk) -> None:
     desk.world.settings["wallet"] = "nowhere"
     desk.configure("psbt")
     assert "createwallet" in await desk.do("run", "--reason", "x", code=1)
+
+
+async def test_a_payment_by_hand_keeps_runs_back_until_it_is_said_to_be_booked(desk: Desk) -> None:
+    """I5: the command that is refused says the words that let it go on."""
+    await desk.world.owe(OWED)
+    desk.configure("node")
+    to = {made_up_address("miner2"): bitcoins(OWED[2])}
+    txid = (await desk.world.rpc("send", [to], None, "unset", 5))["txid"]
+    said = "".join((await desk.do("run", "--reason", "monthly", code=1)).split())
+    assert f"run--booked{txid}`" in said
+    assert await desk.world.rows_of_payouts() == []
+    assert "sent" in await desk.do("run", "--reason", "monthly", "--booked", txid)
+    await desk.world.mine()
+    await desk.world.tick(desk.world.settler())
+    assert await desk.world.received(1) == OWED[1]

@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urljoin
 
 import msgspec
 import pytest
@@ -108,6 +109,18 @@ async def test_the_miners_own_language_is_the_pages(world: World, tmp_path: Path
         assert '<html lang="kk">' in (await get(site, PAGE))[1]
         assert '<html lang="kk">' in (await get(site, f"{PAGE}?lang=xx"))[1]
         assert '<html lang="kk">' in (await get(site, "/statements/miner1"))[1], "on to this month"
+
+
+async def test_whoever_is_sent_on_to_this_month_stays_on_this_site(world: World, tmp_path: Path) -> None:
+    """A link to us must not lead a miner, and the token that the browser keeps for us, elsewhere."""
+    accounts = ("miner1", "https:evil.example", "https:%5C%5Cevil.example", "%5C%5Ca.example", "a%0d%0aX:1")
+    async with serving_register(world.engine, tmp_path) as site:
+        for account in accounts:
+            asked = f"{site.url}/statements/{account}"
+            async with site.http.get(asked, allow_redirects=False) as told:
+                assert told.status == 303
+                there = urljoin(asked, told.headers["Location"])
+            assert there.startswith(f"{site.url}/statements/"), there
 
 
 async def test_a_change_over_the_api_leaves_the_token_as_it_is(world: World, tmp_path: Path) -> None:

@@ -190,7 +190,9 @@ def register_in(kind: RefusalKind, language: Language) -> Register:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("kind", set(RefusalKind) - {RefusalKind.MALFORMED, RefusalKind.UNKNOWN_ACCOUNT})
+@pytest.mark.parametrize(
+    "kind", sorted(set(RefusalKind) - {RefusalKind.MALFORMED, RefusalKind.UNKNOWN_ACCOUNT})
+)
 def test_o03_o09_each_refusal_is_told_in_the_accounts_language(kind: RefusalKind, language: Language) -> None:
     desk = Desk(register_in(kind, language))
     told = desk.told()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pool.payout_transaction import (
     WrongTransaction,
     check_signed,
+    pays_none_of,
     read_draft,
     stripped,
     txid_signed,
@@ -91,6 +92,28 @@ def test_a_draft_that_spends_more_than_it_has_is_refused() -> None:
         read_draft(draft(fee=-5), PAYMENTS, CHANGE[0], 1000)
 
 
+@pytest.mark.parametrize(
+    "pool", [script.p2pkh(KEY), script.p2sh(script.p2wpkh(KEY))], ids=["legacy", "nested segwit"]
+)
+def test_a_draft_on_a_coin_that_is_not_native_segwit_is_refused(pool: script.Script) -> None:
+    """I5: the txid that a draft has once signed would not be known before."""
+    with pytest.raises(WrongTransaction, match="not native segwit"):
+        read_draft(draft(pool=pool), PAYMENTS, CHANGE[0], 1000)
+
+
+@pytest.mark.parametrize("pool", [script.p2wsh(POOL), script.p2tr(KEY)], ids=["script", "taproot"])
+def test_a_draft_on_any_native_segwit_coin_is_fine(pool: script.Script) -> None:
+    assert read_draft(draft(pool=pool), PAYMENTS, CHANGE[0], 1000).fee_sat == FEE
+
+
+def test_whether_a_transaction_makes_any_of_some_payments() -> None:
+    """I5: one payment is enough, and it is the script and the sum together that make it."""
+    raw = signed(draft([PAYMENTS[2], CHANGE]))
+    assert not pays_none_of(raw, PAYMENTS)
+    assert pays_none_of(raw, [*PAYMENTS[:2], (PAYMENTS[2][0], PAYMENTS[2][1] - 1)])
+    assert pays_none_of(raw, [])
+
+
 def test_the_signed_draft_passes_and_keeps_the_txid_that_was_foreseen() -> None:
     psbt = draft()
     raw = signed(psbt)
@@ -140,6 +163,29 @@ def test_a_schnorr_signature_that_leaves_something_open_is_refused() -> None:
         check_signed(psbt, open_ended.serialize())
     open_ended.vin[0].witness.items = [bytes(64)]
     check_signed(psbt, open_ended.serialize())
+
+
+SCRIPT, CONTROL = b"\x20" + bytes(32) + b"\xac" + bytes(31), b"\xc0" + bytes(64)
+"""As long as a Schnorr signature that names what it is over, both."""
+
+
+@pytest.mark.parametrize("kind", [b"\x02", b"\x03", b"\x81", b"\x82", b"\x83"])
+def test_a_schnorr_signature_in_a_script_path_that_leaves_something_open_is_refused(kind: bytes) -> None:
+    """I5: so that nobody changes a payout on its way, BIP342's signatures included."""
+    psbt = draft(coins=1)
+    open_ended = Transaction.parse(signed(psbt))
+    for stack in ([bytes(64) + kind], [bytes(64), bytes(64) + kind], [b"", bytes(64) + kind, bytes(64)]):
+        open_ended.vin[0].witness.items = [*stack, SCRIPT, CONTROL]
+        with pytest.raises(WrongTransaction, match="SIGHASH_ALL"):
+            check_signed(psbt, open_ended.serialize())
+
+
+def test_script_and_control_block_are_no_signatures_however_long() -> None:
+    psbt = draft(coins=1)
+    spent = Transaction.parse(signed(psbt))
+    assert len(SCRIPT) == len(CONTROL) == len(bytes(64) + b"\x01") == 65
+    spent.vin[0].witness.items = [bytes(64), bytes(64) + b"\x01", SCRIPT, CONTROL]
+    check_signed(psbt, spent.serialize())
 
 
 @given(st.binary(max_size=200))

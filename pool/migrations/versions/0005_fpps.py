@@ -121,7 +121,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take the tables away; what was credited stays in the journal."""
+    """Take the tables away; raises RuntimeError where the journal has credits that they alone explain."""
+    if op.get_bind().exec_driver_sql("SELECT EXISTS (SELECT FROM fpps_credit)").scalar():
+        raise RuntimeError("there are credits of FPPS: restore a backup instead of going back")
     op.execute("DROP TABLE fpps_credit")
     op.execute("DROP TABLE fpps_rate")
     op.execute("DROP FUNCTION fpps_credit_is_worth()")
