@@ -11,6 +11,7 @@ run: $(READY)
 	$(VENV)/bin/dmpool run
 
 test: $(READY) check
+	$(VENV)/bin/python -m compileall -q native stratum register payouts reporting pool
 	$(VENV)/bin/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 check: $(READY)

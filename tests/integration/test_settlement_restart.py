@@ -18,7 +18,7 @@ from tests.integration.settlement_world import MATURE, SettlementWorld, settleme
 from tests.integration.settler_process import armed_with
 
 STEPS = extent(
-    ("store_version", "broadcast", "store_confirmed"),
+    ("broadcast",),
     (
         *(
             "reserve",

@@ -28,7 +28,7 @@ from tests.month.month import AFTER, BEFORE, FIRST_DAY, SUBSIDY_SAT, Block, Mont
 from tests.payouts.reference_pplns import Parts, split_by_fractions, window_by_line
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(7200)]
-SCALE = Scale(days=extent(4, 30), runs_a_day=extent(48, 2060), pool_per_cent=extent(25, 6))
+SCALE = Scale(days=extent(2, 30), runs_a_day=extent(48, 2060), pool_per_cent=extent(25, 6))
 REFERENCES = extent(1000, 12)
 """How many windows the slowest reference is asked for."""
 
