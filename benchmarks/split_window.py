@@ -26,8 +26,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from payouts import pplns
 from payouts.terms import Terms
 from pool import ledger_store as store
-from pool.database import create_engine, migrate, miner
+from pool.database import create_engine, migrate
 from pool.embedded_postgres import EmbeddedPostgres
+from pool.tables import miner
 
 FIRST_DAY = dt.date(2026, 11, 24)
 UNIT = 16384 << 32

@@ -44,9 +44,10 @@ from pool.archive_file import (
     sha256_of,
     write_durably,
 )
-from pool.database import UNAVAILABLE, archive_hour, batch, ledger_head, reason_of, slice_
+from pool.database import UNAVAILABLE, reason_of
 from pool.ledger import unix_microseconds
 from pool.records import decode_batch
+from pool.tables import archive_hour, batch, ledger_head, slice_
 from register.rules import Rules
 
 log = logging.getLogger(__name__)

@@ -29,7 +29,7 @@ import zstandard
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from payouts.terms import DatedTerms
-from pool.database import (
+from pool.tables import (
     Work,
     block_event,
     fpps_credit,

@@ -40,10 +40,10 @@ from pool.audit_sources import (
     period_of,
     read_books,
 )
-from pool.database import archive_hour, batch, block_event, register_event, report
 from pool.intake import sort_records
 from pool.records import Share, decode_batch
 from pool.report_facts import microseconds
+from pool.tables import archive_hour, batch, block_event, register_event, report
 from register.event import Event
 from register.rules import Rules
 

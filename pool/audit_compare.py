@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from pool.audit_sources import Period
-from pool.database import (
+from pool.tables import (
     account_day,
     batch,
     block,

@@ -16,10 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool.audit_sources import AuditError
-from pool.database import create_engine, migrate, reason_of
+from pool.database import AUDIT_LOCK, create_engine, migrate, reason_of
 
-AUDIT_LOCK: Final = 0x646D706F_0000000A
-"""Held by the one audit at a time, as long as it goes on."""
 PREFIX: Final = "dmpool_audit_"
 """Behind it stands which database is audited: another pool on this server has a lock of its own."""
 

@@ -23,7 +23,7 @@ from pool import fpps_accrual
 from pool.archive_book import Line, row_of
 from pool.audit_compare import Tally
 from pool.audit_sources import EARLY_US, Told
-from pool.database import fpps_credit, fpps_rate
+from pool.tables import fpps_credit, fpps_rate
 from register.rules import Rules
 
 _VALUES: Final = ("work", "amount_sat", "commission_sat", "miner_left", "commission_left")

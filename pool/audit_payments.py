@@ -15,8 +15,8 @@ from bitcoin.core.serialize import SerializationError
 
 from pool.archive_book import Line, row_of
 from pool.audit_compare import Tally
-from pool.database import payment, payout_version
 from pool.payout_transaction import WrongTransaction, worth_of
+from pool.tables import payment, payout_version
 
 Payouts = Mapping[int, Mapping[str, Sequence[Line]]]
 """By payout, its lines of the books by the names of their tables."""

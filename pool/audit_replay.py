@@ -29,7 +29,10 @@ from pool.archive_file import ArchivedBatch
 from pool.audit_compare import Tally
 from pool.audit_fpps import Credit, Credits
 from pool.audit_sources import OF_SHARES, AuditError, Hour, Period, Told
-from pool.database import (
+from pool.intake import LedgerError, take_batch
+from pool.ledger_store import Watched
+from pool.records import Found, encode_batch, encode_records
+from pool.tables import (
     batch,
     block,
     gateway,
@@ -40,9 +43,6 @@ from pool.database import (
     payout_run,
     payout_version,
 )
-from pool.intake import LedgerError, take_batch
-from pool.ledger_store import Watched
-from pool.records import Found, encode_batch, encode_records
 from register.event import Event
 from register.rules import Rules
 

@@ -21,8 +21,8 @@ from pool.archive_file import ArchiveError, Manifest, hour_of, hours, manifest_b
 from pool.cli_options import ConfigOption, complain, console
 from pool.cli_view import beginning, show, show_facts, told
 from pool.config import Settings, load
-from pool.database import archive_hour
 from pool.resources import command_database, rules_of
+from pool.tables import archive_hour
 from register.rules import Rules
 
 cli = typer.Typer(no_args_is_help=True, help="The share archive: every share, an hour a file, for years.")

@@ -24,10 +24,10 @@ from pool.cli_actor import ReasonOption, TokenOption, mistakes, who_acts
 from pool.cli_options import ConfigOption, complain
 from pool.cli_view import AsOfOption, calendar_day, instant, show, told
 from pool.config import Settings, load
-from pool.database import journal_entry, journal_posting
 from pool.resources import command_database, rules_of
 from pool.statement_now import office_of
 from pool.statements import KINDS, statement
+from pool.tables import journal_entry, journal_posting
 from pool.wording import bitcoin
 from register.register import Register
 from register.rules import Rules

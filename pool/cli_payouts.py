@@ -26,7 +26,6 @@ from pool.cli_actor import ReasonOption, TokenOption, mistakes, who_acts
 from pool.cli_options import ConfigOption, complain
 from pool.cli_view import show, show_facts, told
 from pool.config import ConfigError, Settings, load
-from pool.database import payout, payout_run
 from pool.node import NodeError
 from pool.payout_transaction import WrongTransaction
 from pool.preflight import ALL_ROLES
@@ -34,6 +33,7 @@ from pool.resources import command_database, open_nodes, rules_of
 from pool.settlement_setup import settler_of
 from pool.settlement_store import Payout, Tenure, Version
 from pool.settler import Settler
+from pool.tables import payout, payout_run
 from pool.wallet import bitcoins
 from register.person import PersonError, Role
 

@@ -19,12 +19,13 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import register_store
-from pool.database import UNAVAILABLE, batch, reason_of
+from pool.database import UNAVAILABLE, reason_of
 from pool.device_watch import AHEAD_HOURS, HOUR_US, DeviceWatch, Finding, Hour, look, part_of
 from pool.intake import DayOf, Taken, sort_records
 from pool.ledger import unix_microseconds
 from pool.records import decode_batch
 from pool.register_follower import RegisterFollower
+from pool.tables import batch
 from register.clerk import Terms
 from register.register import Register
 from register.sighting import Seen, SightingKind

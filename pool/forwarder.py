@@ -19,9 +19,10 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from pool.database import UNAVAILABLE, batch, gateway, reason_of
+from pool.database import UNAVAILABLE, reason_of
 from pool.records import encode_batch
 from pool.spool import Spool
+from pool.tables import batch, gateway
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from pool.database import GATEWAY_LOCK, DatabaseError, gateway
+from pool.database import GATEWAY_LOCK, DatabaseError
+from pool.tables import gateway
 
 NUMBER_MAX = 4095
 

@@ -18,15 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payouts import journal
 from payouts.journal import EntryKind
-from pool.database import (
-    JOURNAL_LOCK,
-    account_day,
-    block_event,
-    journal_entry,
-    journal_posting,
-    ledger_head,
-    payout_run,
-)
+from pool.database import JOURNAL_LOCK
+from pool.tables import account_day, block_event, journal_entry, journal_posting, ledger_head, payout_run
 
 LEDGER = "ledger"
 """The actor of entries that follow from the chain."""

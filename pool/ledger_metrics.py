@@ -20,13 +20,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from payouts import journal
 from payouts.block_state import State
 from payouts.payout_plan import HoldReason, PlanSettings, plan
-from pool.database import UNAVAILABLE, archive_hour, batch, block, payout, payout_version
+from pool.database import UNAVAILABLE
 from pool.live_register import LiveRegister
 from pool.metrics import Metrics
 from pool.payout_facts import payees
 from pool.reading import DatabaseAway
 from pool.register_store import unix_microseconds
 from pool.statement_now import Office
+from pool.tables import archive_hour, batch, block, payout, payout_version
 
 log = logging.getLogger(__name__)
 

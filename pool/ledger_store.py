@@ -21,7 +21,8 @@ from payouts import pplns
 from payouts.block_state import State
 from payouts.slices import Slice
 from payouts.terms import Terms
-from pool.database import (
+from pool.records import Found
+from pool.tables import (
     Work,
     batch,
     block,
@@ -34,7 +35,6 @@ from pool.database import (
     slice_,
     split,
 )
-from pool.records import Found
 
 ORIGIN: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SLICE_COLUMNS: Final = tuple(column.name for column in slice_.columns)

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from payouts.terms import DatedTerms
-from pool.database import archive_hour, block, ledger_head
+from pool.tables import archive_hour, block, ledger_head
 from stratum import difficulty
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from payouts.block_state import State
 from payouts.journal import EntryKind
 from payouts.payout_plan import Payee
-from pool.database import (
+from pool.tables import (
     account_day,
     block,
     fpps_credit,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pool.database import batch, reject, slice_
+from pool.tables import batch, reject, slice_
 
 SPAN_SECONDS = 10
 SPAN_US = SPAN_SECONDS * 1_000_000

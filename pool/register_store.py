@@ -20,8 +20,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from pool.database import REGISTER_LOCK, miner, register_event, sighting
+from pool.database import REGISTER_LOCK
 from pool.register_replica import Version
+from pool.tables import miner, register_event, sighting
 from register.clerk import Clerk, Terms
 from register.event import FIRST, Event, verify
 from register.person import Actor, Role, require_current

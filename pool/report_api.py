@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Header, HTTPException, Path, Query, Response
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from pool.database import report
 from pool.reading import reading
 from pool.status import ReportView, read_reports
+from pool.tables import report
 from register.rules import Rules
 
 PAGE = 100

@@ -21,8 +21,8 @@ from payouts.block_state import State
 from payouts.pplns import Split, Window
 from payouts.terms import Terms
 from pool import journal_store, register_store
-from pool.database import batch, block, block_event, miner_day, reject_day, split
 from pool.intake import work_of
+from pool.tables import batch, block, block_event, miner_day, reject_day, split
 from register.event import Event
 from register.payout_address import address_at
 from register.register import Register

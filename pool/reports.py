@@ -16,8 +16,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from pool.database import report
 from pool.report_facts import Facts, gather, instant, microseconds, waiting_batches
+from pool.tables import report
 from register.rules import Rules, RulesError
 from reporting import daily, signing
 from reporting.daily import DayFacts, Edition, PoolFacts

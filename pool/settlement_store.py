@@ -23,16 +23,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from payouts import journal
 from payouts.payout_plan import Due
 from pool import journal_store
-from pool.database import (
-    SETTLEMENT_LOCK,
-    payment,
-    payout,
-    payout_event,
-    payout_run,
-    payout_version,
-    settler,
-)
+from pool.database import SETTLEMENT_LOCK
 from pool.payout_transaction import Draft
+from pool.tables import payment, payout, payout_event, payout_run, payout_version, settler
 
 LIVE: Final = ("reserved", "signed", "sent", "confirmed")
 """States in which something may still happen: from `final` and `abandoned` nothing comes back."""

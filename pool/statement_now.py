@@ -19,13 +19,13 @@ from payouts.pplns import Window
 from payouts.statement import Preview, preview
 from payouts.terms import DatedTerms
 from pool.config import Settings
-from pool.database import batch, block, gateway
 from pool.empty_template import subsidy
 from pool.intake import work_of
 from pool.ledger_store import read_head, read_window
 from pool.node import target_of
 from pool.payout_facts import payees
 from pool.records import Found, Record, Share, decode_batch
+from pool.tables import batch, block, gateway
 from register.address import Chain
 from register.register import Register
 from register.rules import Rules

@@ -34,7 +34,10 @@ from payouts.statement import (
     make,
 )
 from payouts.terms import Terms
-from pool.database import (
+from pool.intake import work_of
+from pool.payout_facts import credited_days
+from pool.statement_now import Office, held_of, preview_of
+from pool.tables import (
     account_day,
     block,
     block_event,
@@ -48,9 +51,6 @@ from pool.database import (
     reject_day,
     split,
 )
-from pool.intake import work_of
-from pool.payout_facts import credited_days
-from pool.statement_now import Office, held_of, preview_of
 from register.miner import Miner
 from register.register import Register
 from register.rules import Rules

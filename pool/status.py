@@ -22,9 +22,9 @@ from payouts.block_state import State
 from payouts.journal import direction, miner_immature, miner_payable
 from pool import journal_store, register_store
 from pool.config import Settings
-from pool.database import block, gateway, miner, report
 from pool.reading import READ_SECONDS, DatabaseAway, reading
 from pool.recent_work import RecentWork
+from pool.tables import block, gateway, miner, report
 from register.licence import COVERING
 from register.register import Register
 from register.rules import Rules

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pool import journal_store
-from pool.database import journal_entry, journal_posting
+from pool.tables import journal_entry, journal_posting
 
 
 class Side(NamedTuple):

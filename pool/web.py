@@ -32,7 +32,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pool import wording
 from pool.compliance_page import compliance_router
 from pool.config import Listen, Settings
-from pool.database import gateway
 from pool.live_register import LiveRegister
 from pool.reading import DatabaseAway, reading
 from pool.register_api import register_router
@@ -40,6 +39,7 @@ from pool.register_desk import open_desk
 from pool.report_api import AWAY, Problem, report_router
 from pool.statement_page import statement_router
 from pool.status import Status, StatusReader
+from pool.tables import gateway
 from register.rules import Rules
 from reporting.verify import key_id
 

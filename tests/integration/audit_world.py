@@ -20,10 +20,10 @@ from payouts.journal import Posting
 from pool import archive, archive_book, journal_store
 from pool.archive_book import Book
 from pool.audit import Outcome, Request, audit
-from pool.database import payout_version
 from pool.fpps_accrual import ChainDay, credit_day
 from pool.records import Found, Share, Submitted
 from pool.reports import Publisher, build_report
+from pool.tables import payout_version
 from reporting.daily import PoolFacts
 from reporting.signing import SigningKey
 from tests.integration import paid_world

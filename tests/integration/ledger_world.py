@@ -13,12 +13,12 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from payouts.terms import DatedTerms, Terms
-from pool.database import batch, gateway
 from pool.gateway_store import register_gateway
 from pool.intake import work_of
 from pool.ledger import Ledger
 from pool.node import ChainBlock, Earned, NodeDown, NodeError, NodeWrongChain
 from pool.records import Found, Record, Reject, Share, encode_batch, encode_records
+from pool.tables import batch, gateway
 from register.miner import Miner
 from register.rules import load_rules
 from stratum.job import Template

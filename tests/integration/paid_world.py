@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from payouts import journal
 from payouts.journal import EntryKind
 from pool import journal_store
-from pool.database import payment, payout, payout_event, payout_run, payout_version
 from pool.records import Found
+from pool.tables import payment, payout, payout_event, payout_run, payout_version
 from tests.integration.entering import made_up_address
 from tests.integration.ledger_world import RULES, World
 

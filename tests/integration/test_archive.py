@@ -24,9 +24,10 @@ from pool.archive_file import (
 )
 from pool.archive_rows import HEADER
 from pool.compliance import read_hour
-from pool.database import archive_hour, batch, create_engine
+from pool.database import create_engine
 from pool.ledger_store import read_head, read_window
 from pool.records import Record, Share, Submitted
+from pool.tables import archive_hour, batch
 from tests.integration.ledger_world import EASY, NOON, RULES, World
 
 MINUTE_US = 60_000_000

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import archive_book
 from pool.archive_book import Book, BookError, Line, close_book, read_lines, row_of
-from pool.database import (
+from pool.tables import (
     block_event,
     gateway,
     journal_entry,

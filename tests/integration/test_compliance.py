@@ -12,12 +12,12 @@ import sqlalchemy as sa
 
 from pool import compliance, register_store
 from pool.compliance import Compliance, read_hour
-from pool.database import batch
 from pool.device_watch import CLOSE_US, HOUR_US, MINUTE_US, Hour, hour_of, part_of
 from pool.gateway_store import register_gateway
 from pool.intake import Taken
 from pool.ledger import Ledger
 from pool.records import Record, Share
+from pool.tables import batch
 from register.clerk import Terms
 from register.person import Actor, Role
 from register.sighting import Seen, Sighting, SightingKind

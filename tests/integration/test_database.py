@@ -11,16 +11,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from pool.database import (
-    DatabaseError,
-    alembic_config,
-    create_engine,
-    metadata,
-    migrate,
-    refused,
-    slice_,
-)
+from pool.database import DatabaseError, alembic_config, create_engine, migrate, refused
 from pool.records import Submitted
+from pool.tables import metadata, slice_
 from tests.integration.ledger_world import World
 from tests.integration.paid_world import mature, mine, reserve
 

@@ -16,11 +16,12 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import forwarder as forwarder_module
-from pool.database import UNAVAILABLE, batch, create_engine, gateway
+from pool.database import UNAVAILABLE, create_engine
 from pool.forwarder import Forwarder, ForwarderError
 from pool.gateway_store import Beat, beat, register_gateway
 from pool.records import Share, decode_batch
 from pool.spool import Spool
+from pool.tables import batch, gateway
 
 NOWHERE = "postgresql://postgres@/x?host=/nonexistent"
 

@@ -11,10 +11,11 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from pool.database import batch, create_engine
+from pool.database import create_engine
 from pool.intake import LedgerError
 from pool.ledger import Ledger
 from pool.records import Found, Record, Share
+from pool.tables import batch
 from tests.integration.ledger_world import NETWORK, RULES, World
 
 REWARD = 5_000_000_001

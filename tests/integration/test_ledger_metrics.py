@@ -9,11 +9,11 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from payouts.terms import DatedTerms, Terms
-from pool.database import archive_hour, payout, payout_version
 from pool.ledger_metrics import CLASSES, by_class, read, read_held
 from pool.live_register import LiveRegister
 from pool.metrics import Metrics
 from pool.statement_now import Office
+from pool.tables import archive_hour, payout, payout_version
 from tests.integration.ledger_world import NOON, RULES, World
 from tests.integration.paid_world import FEE, REWARD, confirm, mature, mine, reserve, send
 

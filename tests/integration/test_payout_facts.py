@@ -16,9 +16,9 @@ from payouts.payout_plan import Due, Payee, PlanSettings, distribution_day, plan
 from payouts.terms import DatedTerms
 from payouts.terms import Terms as PoolTerms
 from pool import journal_store, register_store
-from pool.database import payment, payout, payout_run
 from pool.payout_facts import credited_days, payees
 from pool.register_store import load
+from pool.tables import payment, payout, payout_run
 from register.clerk import Terms
 from register.licence import Act, Status
 from register.payout_address import PayoutAddress

@@ -10,10 +10,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import register_metrics, register_store
-from pool.database import create_engine, register_event
+from pool.database import create_engine
 from pool.live_register import LiveRegister
 from pool.reading import DatabaseAway
 from pool.register_metrics import RegisterMetrics
+from pool.tables import register_event
 from register.clerk import Terms
 from register.person import Actor, Role
 from tests.integration.ledger_world import NOON, RULES

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import register_store
-from pool.database import register_event
 from pool.register_store import Head, writing
+from pool.tables import register_event
 from register.clerk import Terms
 from register.event import ChainError
 from register.gate import Admission, Gate, Refusal

@@ -18,8 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import status
 from pool.config import Listen
-from pool.database import create_engine, slice_
+from pool.database import create_engine
 from pool.reports import build_report
+from pool.tables import slice_
 from pool.web import HEADERS, REQUEST_HEAD_MAX, WebServer, create_app
 from reporting.verify import verify
 from tests.integration.entering import enter_miner

@@ -21,7 +21,7 @@ from payouts import pplns
 from payouts.slices import Slice
 from payouts.terms import Terms
 from pool import ledger_store as store
-from pool.database import miner, slice_
+from pool.tables import miner, slice_
 from tests.campaign import extent
 from tests.payouts.reference_pplns import Worked, split_by_fractions, window_by_line
 

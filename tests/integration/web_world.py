@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool.config import Listen, Settings
-from pool.database import gateway
 from pool.register_store import read, writing
 from pool.reports import Publisher, build_report
+from pool.tables import gateway
 from pool.web import WebServer, create_app
 from register.clerk import Terms
 from register.pool_data import Accreditation

@@ -22,10 +22,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from payouts.terms import DatedTerms, Terms, TermsFrom
 from pool import register_store, settlement_store
 from pool.archive import Archive
-from pool.database import batch, gateway
 from pool.gateway_store import register_gateway
 from pool.ledger import Ledger
 from pool.records import Record, encode_batch, encode_records
+from pool.tables import batch, gateway
 from tests.integration.entering import enter_miner
 from tests.integration.ledger_world import RULES
 from tests.month.chain import Chain, Fork

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from payouts.pplns import Entry, window
 from pool.audit import Request, audit
-from pool.database import split
+from pool.tables import split
 from tests.campaign import extent
 from tests.integration.ledger_world import RULES
 from tests.month.fleet import MINERS, work_of

@@ -1,6 +1,6 @@
 """The tables of the register, the gateways, the ledger, the journal and the reports.
 
-Revision 0001. What each column means is told in `pool.database`.
+Revision 0001. What each column means is told in `pool.tables`.
 """
 
 from alembic import op
