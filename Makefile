@@ -12,7 +12,7 @@ run: $(READY)
 
 test: $(READY) check
 	$(VENV)/bin/python -m compileall -q native stratum register payouts reporting pool
-	$(VENV)/bin/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
+	$(VENV)/bin/python -m pytest
 
 check: $(READY)
 	$(VENV)/bin/ruff check .

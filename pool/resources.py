@@ -13,10 +13,8 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from pool.bitcoind import Bitcoind
 from pool.config import ConfigError, Settings
 from pool.database import UNAVAILABLE, DatabaseError, create_engine, migrate, reason_of, refused
-from pool.embedded_chain import EmbeddedChain
 from pool.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from pool.node import Node
 from pool.preflight import ALL_ROLES, Role, in_use, make_directory, read_rules
@@ -48,11 +46,15 @@ def open_nodes(settings: Settings, roles: frozenset[Role]) -> list[Node]:
         raise ConfigError(
             "nodes: none is given, and the embedded chain lives in `dmpool run` alone; add [[nodes]]"
         )
+    from pool.embedded_chain import EmbeddedChain  # noqa: PLC0415 - most commands have no need of a node
+
     target = difficulty(settings.stratum.policy.start).target // SHARES_PER_EMBEDDED_BLOCK
     return [EmbeddedChain(settings.data_dir / "chain", target)]
 
 
 def _bitcoind(settings: Settings, number: int) -> Node:
+    from pool.bitcoind import Bitcoind  # noqa: PLC0415 - likewise
+
     section = settings.nodes[number]
     try:
         return Bitcoind(section.url.get_secret_value(), settings.pool.chain, section.cookie_file, section.zmq)

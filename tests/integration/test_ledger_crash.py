@@ -24,7 +24,7 @@ from tests.integration.recount import recount
 
 KILLED = -9
 KILLED_AT = extent(
-    ("append_slices", "insert_block", "book"),
+    ("book",),
     tuple(STEPS),
 )
 LONGEST = 12

@@ -33,7 +33,7 @@ KILLED = -9
 STORIES = extent(1, 60)
 """Random ones; each has some five deaths."""
 KILLED_AT = extent(
-    ("store_signed", "broadcast", "store_confirmed"),
+    ("broadcast",),
     STEPS,
 )
 """Where the processes die: a miss at one of these would pay twice, or never."""
