@@ -42,6 +42,7 @@ NETWORK_FEES: Final = "pool:network_fees"
 FPPS: Final = "pool:fpps"
 CORRECTION: Final = "pool:correction"
 _LOSS: Final = "pool:orphan_loss:"
+_OF_A_MINER: Final = re.compile(r"^(miner|pool:orphan_loss):[1-9][0-9]*(:[a-z]+|)$")
 NOTHING: Final[Mapping[int, int]] = MappingProxyType({})
 """No satoshis for any miner."""
 _ACCOUNT: Final = re.compile(
@@ -298,6 +299,11 @@ def statement(opening: Mapping[str, int], entries: Iterable[Entry]) -> dict[str,
         more, less = into.get(account, 0), out.get(account, 0)
         lines[account] = Line(start, more, less, start + more - less)
     return lines
+
+
+def class_of(account: str) -> str:
+    """What an account is added up with: those of one kind, of all miners."""
+    return _OF_A_MINER.sub(r"\1\2", account)
 
 
 def direction(account: str) -> int:

@@ -81,6 +81,10 @@ class DatedTerms:
         self._first = first
         self._later = tuple(later)
 
+    def ever(self, scheme: Scheme) -> bool:
+        """Whether any day has a scheme."""
+        return scheme in (self._first.scheme, *(one.terms.scheme for one in self._later))
+
     def on(self, day: dt.date) -> Terms:
         """The terms of a day in Kazakhstan."""
         held = [one.terms for one in self._later if one.effective_from <= day]

@@ -30,7 +30,7 @@ from pool.node import NodeError
 from pool.payout_transaction import WrongTransaction
 from pool.preflight import ALL_ROLES
 from pool.resources import command_database, open_nodes, rules_of
-from pool.settlement_setup import settler_of
+from pool.settlement_setup import section_of, settler_of
 from pool.settlement_store import Payout, Tenure, Version
 from pool.settler import Settler
 from pool.tables import payout, payout_run
@@ -60,10 +60,7 @@ class _Desk(NamedTuple):
 
 @asynccontextmanager
 async def _desk(settings: Settings, token_file: Path | None, *, writes: bool) -> AsyncIterator[_Desk]:
-    if settings.settlement is None:
-        raise ConfigError(
-            "settlement: is missing; add the section with the name of the wallet that miners are paid from"
-        )
+    section_of(settings)  # before anything is opened
     nodes = open_nodes(settings, ALL_ROLES)
     try:
         async with command_database(settings) as engine:

@@ -297,6 +297,11 @@ class Accrual:
         """Credit late work of days that have a price; the closed days that have none."""
         now_us = self._now_us()
         async with connection.begin():
+            ever = self._terms.ever("fpps") or await connection.scalar(
+                sa.select(sa.exists(sa.select(fpps_rate)))
+            )
+            if not ever:  # most pools: the look below reads every day of every miner
+                return []
             days = await open_days(connection, self._rules.day_of(now_us - GRACE_US) - dt.timedelta(days=1))
             due = {
                 day: priced

@@ -26,6 +26,7 @@ from pool.metrics import Metrics
 from pool.payout_facts import payees
 from pool.reading import DatabaseAway
 from pool.register_store import unix_microseconds
+from pool.settlement_store import UNPAID
 from pool.statement_now import Office
 from pool.tables import archive_hour, batch, block, payout, payout_version
 
@@ -36,7 +37,6 @@ PLAN_EVERY = 12
 """Who is held, and why, is asked once in so many times."""
 MATURITIES: Final = ("immature", "payable", "paying")
 PAYOUT_STATES: Final = ("reserved", "signed", "sent", "confirmed", "final", "abandoned")
-LIVE_STATES: Final = ("reserved", "signed", "sent")
 CLASSES: Final = (
     *(journal.COINBASE_IMMATURE, journal.COINBASE_MATURE),
     *(f"miner:{one}" for one in MATURITIES),
@@ -118,10 +118,7 @@ def by_class(balances: Mapping[str, int]) -> Mapping[str, int]:
     """Booked balances added up over all miners, each in its account's own direction."""
     classes: Counter[str] = Counter()
     for account, amount in balances.items():
-        parts = account.split(":")
-        numbered = parts[0] == "miner" or parts[1] == "orphan_loss"
-        name = ":".join(part for part in parts if not part.isdigit()) if numbered else account
-        classes[name] += amount * journal.direction(account)
+        classes[journal.class_of(account)] += amount * journal.direction(account)
     return classes
 
 
@@ -137,7 +134,7 @@ async def _payouts(connection: AsyncConnection, metrics: Metrics, now_us: int) -
         row = found.get(state)
         metrics.payouts.labels(state).set(row.payouts if row else 0)
         metrics.payouts_sat.labels(state).set(int(row.amount_sat) if row else 0)
-    for state in LIVE_STATES:
+    for state in UNPAID:
         row = found.get(state)
         metrics.payout_oldest.labels(state).set(max(now_us - row.oldest_us, 0) // 1_000_000 if row else 0)
     metrics.payouts_in_flight.set(await in_flight_sat(connection))

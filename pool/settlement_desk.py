@@ -130,7 +130,7 @@ async def bump(
     """A version with a higher fee, of at least `rate` (sat/kvB); what is wrong, where something is."""
     await settler.advance(tenure, payout_id)
     payout = await find(settler, tenure, payout_id)
-    if payout.state not in ("reserved", "signed", "sent"):
+    if payout.state not in store.UNPAID:
         raise DeskError(f"payout {payout_id}: is {payout.state}; its fee cannot be raised any more")
     if not payout.versions:
         raise DeskError(f"payout {payout_id}: has no transaction yet whose fee could be raised")
@@ -142,7 +142,7 @@ async def abandon(settler: Settler, tenure: Tenure, payout_id: int, actor: str, 
     """Take a payout back; what happens now, in a sentence."""
     await settler.advance(tenure, payout_id, only_looking=True)
     payout = await find(settler, tenure, payout_id)
-    if payout.state not in ("reserved", "signed", "sent"):
+    if payout.state not in store.UNPAID:
         raise DeskError(f"payout {payout_id}: is {payout.state}; it cannot be taken back")
     if not any(version.out for version in payout.versions):
         wallet = settler.means.wallet

@@ -11,6 +11,7 @@ from pool.bitcoind import Bitcoind
 from pool.config import ConfigError, Settings
 from pool.metrics import Metrics
 from pool.node import Node
+from pool.settlement_config import SettlementSection
 from pool.settlement_steps import Means
 from pool.settler import Health, Settler, SettlerTask
 from pool.signers import signer_of
@@ -20,13 +21,18 @@ from register.rules import Rules
 log = logging.getLogger(__name__)
 
 
-def settler_of(settings: Settings, rules: Rules, engine: AsyncEngine, nodes: Sequence[Node]) -> Settler:
-    """Who acts on payouts; raises ConfigError where `[settlement]` is missing or there is no bitcoind."""
-    section = settings.settlement
-    if section is None:
+def section_of(settings: Settings) -> SettlementSection:
+    """By what miners are paid; raises ConfigError where the pool has no `[settlement]`."""
+    if settings.settlement is None:
         raise ConfigError(
             "settlement: is missing; add the section with the name of the wallet that miners are paid from"
         )
+    return settings.settlement
+
+
+def settler_of(settings: Settings, rules: Rules, engine: AsyncEngine, nodes: Sequence[Node]) -> Settler:
+    """Who acts on payouts; raises ConfigError where `[settlement]` is missing or there is no bitcoind."""
+    section = section_of(settings)
     node = nodes[0] if nodes else None
     if not isinstance(node, Bitcoind):
         raise ConfigError("settlement: the embedded chain has no wallet; add a [[nodes]] section")

@@ -34,7 +34,7 @@ from pool.payout_transaction import (
     worth_of,
 )
 from pool.settlement_config import SettlementSection
-from pool.settlement_store import Block, Payout, Tenure, Version
+from pool.settlement_store import UNPAID, Block, Payout, Tenure, Version
 from pool.signers import Signer
 from pool.wallet import Place, Wallet, WalletError
 from register.address import Chain, script_for
@@ -46,7 +46,6 @@ ACTOR: Final = "settler"
 """Who acts where no person does."""
 REGISTER_KINDS: Final = ("miner", "licence", "address")
 """What of the register a plan asks for."""
-UNPAID: Final = ("reserved", "signed", "sent")
 
 
 class Stuck(WalletError):

@@ -27,7 +27,9 @@ from pool.database import SETTLEMENT_LOCK
 from pool.payout_transaction import Draft
 from pool.tables import payment, payout, payout_event, payout_run, payout_version, settler
 
-LIVE: Final = ("reserved", "signed", "sent", "confirmed")
+UNPAID: Final = ("reserved", "signed", "sent")
+"""States in which a payout is under way and has paid nobody yet."""
+LIVE: Final = (*UNPAID, "confirmed")
 """States in which something may still happen: from `final` and `abandoned` nothing comes back."""
 _TRY_SECONDS: Final = 0.2
 

@@ -23,8 +23,8 @@ from pool.database import UNAVAILABLE, reason_of, refused
 from pool.node import NodeDown, NodeError, NodeSyncing
 from pool.payout_schedule import Schedule
 from pool.payout_transaction import Draft, WrongTransaction, stripped, unsigned
-from pool.settlement_steps import ACTOR, UNPAID, Sighting, Steps, Stuck
-from pool.settlement_store import Block, BusyError, Fenced, Payout, Tenure, Version
+from pool.settlement_steps import ACTOR, Sighting, Steps, Stuck
+from pool.settlement_store import UNPAID, Block, BusyError, Fenced, Payout, Tenure, Version
 from pool.signers import Signer, SignerError
 from pool.wallet import Balance, CoinTaken, Refused, WalletError
 

@@ -36,6 +36,7 @@ from payouts.statement import (
 from payouts.terms import Terms
 from pool.intake import work_of
 from pool.payout_facts import credited_days
+from pool.settlement_store import UNPAID
 from pool.statement_now import Office, held_of, preview_of
 from pool.tables import (
     account_day,
@@ -57,7 +58,6 @@ from register.rules import Rules
 
 KINDS: Final = ("miner", "licence", "address")
 """What a statement needs of the register."""
-_LIVE: Final = ("reserved", "signed", "sent")
 _CONFIRMED: Final = ("confirmed", "final")
 
 
@@ -234,7 +234,7 @@ async def _payments(
         .where(
             payment.c.miner_id == miner_id,
             payout.c.created_us < end_us,
-            sa.or_(payout.c.id.in_(booked), payout.c.state.in_(_LIVE), ~settled.exists()),
+            sa.or_(payout.c.id.in_(booked), payout.c.state.in_(UNPAID), ~settled.exists()),
         )
         .order_by(payment.c.payout_id, payment.c.number)
     )

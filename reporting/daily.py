@@ -26,7 +26,7 @@ from payouts.terms import Scheme, TransactionFees
 from register.identity import Kind, identify
 from register.licence import COVERING
 from register.rules import Row, Rules
-from reporting.equalities import OWED, SCHEMA, class_of, reconcile
+from reporting.equalities import OWED, SCHEMA, reconcile
 from reporting.standing import Held, stretches
 
 
@@ -357,7 +357,7 @@ def _journal(lines: Lines, entries: Sequence[journal.Entry]) -> Json:
     classes: dict[str, list[Line]] = {}
     sides: dict[str, list[Line]] = {"assets": [], "liabilities": []}
     for account, line in lines.items():
-        classes.setdefault(class_of(account), []).append(line)
+        classes.setdefault(journal.class_of(account), []).append(line)
         sides["assets" if journal.direction(account) == 1 else "liabilities"].append(line)
     return {
         "accounts": [{"account": account, **_sides(line)} for account, line in sorted(lines.items())],

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from payouts.block_state import NEXT, State
+from payouts.journal import class_of, direction
 from payouts.pplns import BPS, split
 from register.licence import COVERING, Status
 from reporting.standing import NO_LICENCE
@@ -27,8 +28,6 @@ MALFORMED: Final = (KeyError, IndexError, TypeError, ValueError, AttributeError,
 """What reading a document of unknown shape raises."""
 _HEX32: Final = re.compile(r"[0-9a-f]{64}")
 _STATUSES: Final = frozenset({*Status, NO_LICENCE})
-_MINER_ACCOUNT: Final = re.compile(r"miner:[1-9][0-9]*:(immature|payable|paying)")
-_LOSS_ACCOUNT: Final = re.compile(r"(pool:orphan_loss):[1-9][0-9]*")
 _POOLS_OWN: Final = ("pool:network_fees", "pool:fpps", "pool:correction")
 
 Object = Mapping[str, Any]
@@ -222,7 +221,7 @@ def _accounts_move(report: Object) -> str:
             account = posting["account"]
             if account not in expected:
                 raise Broken(f"{what}: account {account} belongs to nobody in this report")
-            own = posting["amount_sat"] * _direction(account)
+            own = posting["amount_sat"] * direction(account)
             expected[account]["in" if own > 0 else "out"] += abs(own)
     for account, row in accounts.items():
         if account not in expected:
@@ -257,10 +256,6 @@ def _expected_of_blocks(report: Object) -> dict[str, Counter[str]]:
         expected[f"miner:{id_}:paying"] = Counter()
         expected[f"pool:orphan_loss:{id_}"] = Counter({"in": at["recovered"], "out": at["borne"]})
     return expected
-
-
-def _direction(account: str) -> int:
-    return 1 if account.startswith("asset:") else -1
 
 
 def _owed(report: Object) -> str:
@@ -301,7 +296,7 @@ def _booked(report: Object, accounts: str) -> Counter[str]:
         kind = "payout" if entry["kind"].startswith("payout_") else entry["kind"]
         for posting in entry["postings"]:
             if posting["account"].startswith(accounts):
-                booked[kind] += posting["amount_sat"] * _direction(posting["account"])
+                booked[kind] += posting["amount_sat"] * direction(posting["account"])
     return booked
 
 
@@ -320,7 +315,7 @@ def _party(what: str, row: Object, accounts: list[Object], moved: Counter[str]) 
 def _classes(report: Object) -> str:
     sums: dict[str, Counter[str]] = {}
     for account, row in _accounts(report).items():
-        side = "assets" if _direction(account) == 1 else "liabilities"
+        side = "assets" if direction(account) == 1 else "liabilities"
         for name in (class_of(account), side):
             sums.setdefault(name, Counter()).update({key: _int(row, key) for key in _SIDES})
     journal = report["journal"]
@@ -334,11 +329,6 @@ def _classes(report: Object) -> str:
         assets, owed = (journal["totals"][side][key] for side in ("assets", "liabilities"))
         same(f"{key} of assets and of liabilities", assets, owed)
     return f"{journal['totals']['assets']['closing_sat']} satoshis on both sides"
-
-
-def class_of(account: str) -> str:
-    """Which accounts are added up together: those of one kind, of all miners."""
-    return _LOSS_ACCOUNT.sub(r"\1", _MINER_ACCOUNT.sub(r"miner:\1", account))
 
 
 def _totals(report: Object) -> str:

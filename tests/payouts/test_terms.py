@@ -64,3 +64,10 @@ def test_terms_hold_from_their_day_on() -> None:
 def test_terms_that_cannot_be(multiple: int, bps: int) -> None:
     with pytest.raises(ValueError, match="it is"):
         terms(multiple=multiple, bps=bps)
+
+
+def test_whether_a_scheme_ever_holds() -> None:
+    dated = DatedTerms(terms(), [TermsFrom(dt.date(2026, 7, 1), terms("fpps"))])
+    assert dated.ever("pplns")
+    assert dated.ever("fpps")
+    assert not dated.ever("solo")
