@@ -29,14 +29,12 @@ from payouts.terms import DatedTerms
 from pool import archive_book, partitions
 from pool.archive_book import BookError
 from pool.archive_file import (
-    HOUR_US,
     ArchivedBatch,
     ArchiveError,
     Contents,
     HourWriter,
     Manifest,
     Written,
-    hour_of,
     manifest_bytes,
     parse_manifest,
     paths_of,
@@ -44,8 +42,8 @@ from pool.archive_file import (
     sha256_of,
     write_durably,
 )
+from pool.clock import HOUR_US, hour_of, instant, unix_microseconds
 from pool.database import UNAVAILABLE, reason_of
-from pool.ledger import unix_microseconds
 from pool.records import decode_batch
 from pool.tables import archive_hour, batch, ledger_head, slice_
 from register.rules import Rules
@@ -112,7 +110,7 @@ class Archive:
         if not self._active():
             self._looked_through, self._booked = False, None  # another machine may write the archive now
             return
-        await partitions.make_ahead(self._engine, _day_of(self._now_us()))
+        await partitions.make_ahead(self._engine, instant(self._now_us()).date())
         while self._active() and await close_next(self._engine, self._directory, self._now_us()):
             pass
         missing = [] if self._looked_through else await self._bring_back()
@@ -145,8 +143,8 @@ class Archive:
         now_us = self._now_us()
         if self._booked is None:
             known = await asyncio.to_thread(archive_book.books, self._directory)
-            self._booked = known[-1].day if known else _day_of(first_us) - _DAY
-        while (day := self._booked + _DAY) < _day_of(now_us - CLOSE_US):
+            self._booked = known[-1].day if known else instant(first_us).date() - _DAY
+        while (day := self._booked + _DAY) < instant(now_us - CLOSE_US).date():
             await archive_book.close_book(
                 self._engine, self._directory, day, self._terms, self._rules, now_us
             )
@@ -155,7 +153,7 @@ class Archive:
     async def _drop_old(self) -> None:
         now_us = self._now_us()
         async with self._engine.connect() as connection:
-            old = await partitions.old(connection, _day_of(now_us))
+            old = await partitions.old(connection, instant(now_us).date())
         for one in old:
             async with self._engine.connect() as connection:
                 held = await partitions.span(connection, one)
@@ -316,7 +314,7 @@ async def counted(
     mine = (
         slice_.c.position >= first,
         slice_.c.batch_position <= contents.last_batch,
-        slice_.c.taken_on == _day_of(hour_us),
+        slice_.c.taken_on == instant(hour_us).date(),
     )
     sums = (sa.func.sum(slice_.c.work), sa.func.sum(slice_.c.shares), sa.func.count())
     async with engine.connect() as connection:
@@ -420,8 +418,3 @@ async def _rows(engine: AsyncEngine, first: int, end_us: int) -> AsyncIterator[S
 def _batches(rows: Sequence[Any]) -> Iterator[ArchivedBatch]:
     for row in rows:
         yield ArchivedBatch._make((*row[:-1], decode_batch(row.payload)))
-
-
-def _day_of(at_us: int) -> dt.date:
-    """The UTC day of an instant."""
-    return dt.datetime.fromtimestamp(at_us // 1_000_000, dt.UTC).date()

@@ -15,7 +15,6 @@ import base64
 import datetime as dt
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,8 @@ import zstandard
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from payouts.terms import DatedTerms
+from pool.archive_file import settle, write_durably
+from pool.clock import microseconds
 from pool.tables import (
     Work,
     block_event,
@@ -54,7 +55,6 @@ LOCK_SECONDS: Final = 5
 """How long the writers of a table are waited for; new ones wait behind us."""
 _CHUNK: Final = 1000
 _LEVEL: Final = 12
-EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _DAY_US: Final = 86_400_000_000
 
 Line = dict[str, Any]
@@ -138,7 +138,7 @@ async def close_book(
         "previous_sha256": before.manifest_sha256 if before else None,
         "closed_us": now_us,
     }
-    _replace(directory / MANIFEST, rfc8785.dumps(manifest))
+    write_durably(directory / MANIFEST, rfc8785.dumps(manifest))
     return read_manifest(directory)
 
 
@@ -163,20 +163,19 @@ async def _write(
     counted: Counter[str] = Counter()
     place = directory / DATA
     temporary = place.with_name(place.name + ".new")
-    with temporary.open("wb") as file:
-        with zstandard.ZstdCompressor(level=_LEVEL).stream_writer(file, closefd=False) as out:
-            for line in first:
+    with (
+        temporary.open("wb") as file,
+        zstandard.ZstdCompressor(level=_LEVEL).stream_writer(file, closefd=False) as out,
+    ):
+        for line in first:
+            counted[line["table"]] += 1
+            out.write(rfc8785.dumps(line) + b"\n")
+        async with engine.connect() as connection:
+            async for line in lines_between(connection, *marks):
                 counted[line["table"]] += 1
                 out.write(rfc8785.dumps(line) + b"\n")
-            async with engine.connect() as connection:
-                async for line in lines_between(connection, *marks):
-                    counted[line["table"]] += 1
-                    out.write(rfc8785.dumps(line) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
     data = temporary.read_bytes()
-    temporary.replace(place)
-    _sync(directory)
+    settle(temporary, place)
     return counted, hashlib.sha256(data).hexdigest(), len(data)
 
 
@@ -378,24 +377,4 @@ def day_directory(archive: Path, day: dt.date) -> Path:
 
 def start_of(day: dt.date) -> int:
     """The first microsecond of a UTC day."""
-    return (dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC) - EPOCH) // dt.timedelta(microseconds=1)
-
-
-def _replace(place: Path, data: bytes) -> None:
-    temporary = place.with_name(place.name + ".new")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(place)
-    _sync(place.parent)
-
-
-def _sync(directory: Path) -> None:
-    """A rename is on the disk when its folder is; a new day's folder hangs on those above it."""
-    for one in (directory, *directory.parents[:3]):
-        descriptor = os.open(one, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    return microseconds(dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC))

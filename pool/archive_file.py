@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 import rfc8785
 
 from pool.archive_rows import HEADER, LAYOUT, REPEATS, SCHEMA, ArchivedBatch, batches_of, rows_of
+from pool.clock import instant, microseconds
 from pool.node import target_of
 from pool.records import Found, Reject, Share
 from stratum import difficulty
@@ -40,7 +41,6 @@ __all__ = [
     "Manifest",
     "Worked",
     "Written",
-    "hour_of",
     "hours",
     "manifest_bytes",
     "parse_manifest",
@@ -51,7 +51,6 @@ __all__ = [
     "write_durably",
 ]
 
-HOUR_US: Final = 3_600_000_000
 VERSION: Final = 1
 """Of the layout; it stands in each manifest."""
 GROUP_ROWS: Final = 1 << 20
@@ -60,7 +59,6 @@ ZSTD_LEVEL: Final = 3
 _READ_ROWS: Final = 1 << 15
 _DICTIONARY_BYTES: Final = 1 << 24
 """Room for the names of a few hundred thousand workers; beyond it Parquet falls back to plain values."""
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 class ArchiveError(Exception):
@@ -138,15 +136,10 @@ class ArchivedHour(NamedTuple):
     manifest: Path
 
 
-def hour_of(at_us: int) -> int:
-    """The first microsecond of the UTC hour of an instant."""
-    return at_us - at_us % HOUR_US
-
-
 def paths_of(directory: Path, hour_us: int) -> ArchivedHour:
     """Where the hour that begins at `hour_us` lies, or would lie."""
-    folder = directory / f"{_clock(hour_us):%Y/%m/%d}"
-    name = f"{_clock(hour_us):%H}"
+    folder = directory / f"{instant(hour_us):%Y/%m/%d}"
+    name = f"{instant(hour_us):%H}"
     return ArchivedHour(hour_us, folder / f"{name}.parquet", folder / f"{name}.json")
 
 
@@ -156,7 +149,7 @@ def hours(directory: Path, first_us: int, last_us: int) -> list[ArchivedHour]:
     for path in directory.glob("[0-9][0-9][0-9][0-9]/[0-9][0-9]/[0-9][0-9]/[0-9][0-9].json"):
         with suppress(ValueError):
             when = dt.datetime.strptime(str(path.relative_to(directory)), "%Y/%m/%d/%H.json")
-            hour_us = (when.replace(tzinfo=dt.UTC) - _EPOCH) // dt.timedelta(microseconds=1)
+            hour_us = microseconds(when.replace(tzinfo=dt.UTC))
             if first_us <= hour_us <= last_us:
                 found.append(paths_of(directory, hour_us))
     return sorted(found)
@@ -288,8 +281,8 @@ class Contents:
         return Manifest(
             version=VERSION,
             hour_us=hour_us,
-            hour=f"{_clock(hour_us):%Y-%m-%dT%H:%M:%SZ}",
-            file=f"{_clock(hour_us):%Y/%m/%d/%H}.parquet",
+            hour=f"{instant(hour_us):%Y-%m-%dT%H:%M:%SZ}",
+            file=f"{instant(hour_us):%Y/%m/%d/%H}.parquet",
             bytes=written.bytes,
             sha256=written.sha256,
             previous=previous,
@@ -365,7 +358,7 @@ class HourWriter:
         self._writer.close()
         size = self._part.stat().st_size
         sha256 = sha256_of(self._part)
-        _settle(self._part, self._path)
+        settle(self._part, self._path)
         return Written(size, sha256)
 
     def _write_group(self) -> None:
@@ -380,10 +373,10 @@ def write_durably(path: Path, content: bytes) -> None:
     part = path.with_name(f".{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     part.write_bytes(content)
-    _settle(part, path)
+    settle(part, path)
 
 
-def _settle(part: Path, path: Path) -> None:
+def settle(part: Path, path: Path) -> None:
     """fsync, rename, and fsync of the directories above, which may be new: day, month, year, archive."""
     _sync(part)
     part.replace(path)
@@ -397,7 +390,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _clock(at_us: int) -> dt.datetime:
-    return _EPOCH + dt.timedelta(microseconds=at_us)

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from payouts.terms import DatedTerms
 from pool import archive_file, audit_compare, journal_store
 from pool import ledger_store as store
-from pool.archive_file import HOUR_US, ArchiveError
+from pool.archive_file import ArchiveError
 from pool.archive_rows import ArchivedBatch
 from pool.audit_compare import Range, Sides, Tally
 from pool.audit_database import separate_database
@@ -40,9 +40,9 @@ from pool.audit_sources import (
     period_of,
     read_books,
 )
+from pool.clock import HOUR_US, microseconds
 from pool.intake import sort_records
 from pool.records import Share, decode_batch
-from pool.report_facts import microseconds
 from pool.tables import archive_hour, batch, block_event, register_event, report
 from register.event import Event
 from register.rules import Rules

@@ -18,7 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pool.archive_book import Line, row_of
 from pool.audit_compare import Tally
-from pool.report_facts import Facts, gather, microseconds
+from pool.clock import microseconds
+from pool.report_facts import Facts, gather
 from pool.tables import report
 from register.rules import Rules
 from reporting import daily

@@ -24,7 +24,8 @@ from payouts.block_state import State
 from payouts.terms import DatedTerms, Terms, TermsFrom
 from pool import archive_book, archive_file
 from pool.archive_book import Book, BookError, Line
-from pool.archive_file import HOUR_US, ArchivedHour, ArchiveError, Manifest
+from pool.archive_file import ArchivedHour, ArchiveError, Manifest
+from pool.clock import HOUR_US, microseconds
 from register.event import FIRST, ChainError, Event, verify
 from register.rules import Rules, RulesError
 
@@ -229,9 +230,7 @@ def _in_question(steps: Sequence[Line], period: Period, until_us: int) -> bool:
 
 def made_us(report: Line) -> int:
     """When a report was made, unix microseconds."""
-    return (dt.datetime.fromisoformat(report["built_at"]) - archive_book.EPOCH) // dt.timedelta(
-        microseconds=1
-    )
+    return microseconds(dt.datetime.fromisoformat(report["built_at"]))
 
 
 def _event(line: Line) -> Event:

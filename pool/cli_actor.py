@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from pool import register_store
 from pool.cli_options import complain
 from pool.cli_view import told
+from pool.clock import unix_microseconds
 from pool.config import ConfigError, Settings, load
 from pool.resources import command_database, rules_of, terms_of
 from register.clerk import Clerk, Terms
@@ -60,7 +61,7 @@ class Acting(NamedTuple):
     async def trying(self) -> Clerk:
         """A clerk whose work is thrown away, on the register as it stands; nobody waits for it."""
         register = await register_store.read(self.engine)
-        return Clerk(register, self.terms, self.actor, self.reason, register_store.unix_microseconds())
+        return Clerk(register, self.terms, self.actor, self.reason, unix_microseconds())
 
 
 @asynccontextmanager

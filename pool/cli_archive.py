@@ -17,9 +17,10 @@ import uvloop
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pool.archive_check import Checked, check, kept_until, sha256
-from pool.archive_file import ArchiveError, Manifest, hour_of, hours, manifest_bytes, paths_of, read_manifest
+from pool.archive_file import ArchiveError, Manifest, hours, manifest_bytes, paths_of, read_manifest
 from pool.cli_options import ConfigOption, complain, console
 from pool.cli_view import beginning, show, show_facts, told
+from pool.clock import hour_of
 from pool.config import Settings, load
 from pool.resources import command_database, rules_of
 from pool.tables import archive_hour

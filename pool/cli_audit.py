@@ -18,8 +18,8 @@ from rich.table import Table
 from pool.audit import Outcome, Request, audit
 from pool.audit_sources import AuditError
 from pool.cli_options import ConfigOption, complain, console
+from pool.clock import unix_microseconds
 from pool.config import Settings, load
-from pool.ledger import unix_microseconds
 from pool.resources import command_database, key_file, rules_of, signing_key
 
 _DAYS = ["%Y-%m-%d"]

@@ -23,6 +23,7 @@ from rich.text import Text
 
 from pool import register_store
 from pool.cli_options import console
+from pool.clock import microseconds, unix_microseconds
 from pool.config import load
 from pool.resources import command_database, rules_of
 from register.event import Event
@@ -42,8 +43,6 @@ OnOption = Annotated[
     dt.datetime, typer.Option("--on", formats=["%Y-%m-%d"], help="In effect from 00:00 of this day.")
 ]
 SUBTYPES: Final = {1: "I", 2: "II"}
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_MICROSECOND: Final = dt.timedelta(microseconds=1)
 _UNBOUNDED: Final = 100_000
 _NEVER_FOLDED: Final = re.compile(r"[0-9-]{0,12}")
 """A day, a BIN, a number of something: a column of these stays in one piece, the others make room."""
@@ -85,7 +84,7 @@ def look(
 def instant(text: str | None, rules: Rules) -> int:
     """Unix microseconds: the last of a day, those of a timestamp, or now."""
     if text is None:
-        return (dt.datetime.now(dt.UTC) - _EPOCH) // _MICROSECOND
+        return unix_microseconds()
     day, time = _parsed(text)
     start, end = rules.day_bounds(day)
     return end - 1 if time is None else _moment(time, start)
@@ -122,8 +121,8 @@ def calendar_day(day: dt.date) -> dt.date:
 def _moment(time: dt.datetime, start_us: int) -> int:
     if time.tzinfo is None:
         midnight = time.replace(hour=0, minute=0, second=0, microsecond=0)
-        return start_us + (time - midnight) // _MICROSECOND
-    return (time - _EPOCH) // _MICROSECOND
+        return start_us + (time - midnight) // dt.timedelta(microseconds=1)
+    return microseconds(time)
 
 
 def found(search: str, *texts: str) -> bool:

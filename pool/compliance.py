@@ -19,10 +19,10 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import register_store
+from pool.clock import HOUR_US, unix_microseconds
 from pool.database import UNAVAILABLE, reason_of
-from pool.device_watch import AHEAD_HOURS, HOUR_US, DeviceWatch, Finding, Hour, look, part_of
+from pool.device_watch import AHEAD_HOURS, DeviceWatch, Finding, Hour, look, part_of
 from pool.intake import DayOf, Taken, sort_records
-from pool.ledger import unix_microseconds
 from pool.records import decode_batch
 from pool.register_follower import RegisterFollower
 from pool.tables import batch

@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from payouts.slices import Slice
+from pool.clock import HOUR_US, hour_of
 from register.device import Device
 from register.rules import Rules
 from register.sighting import Seen, Sighting, SightingKind
 
-HOUR_US: Final = 3_600_000_000
 MINUTE_US: Final = 60_000_000
 CLOSE_US: Final = 5 * MINUTE_US
 """So long after its end an hour is looked at; one that is read again, so long after its last late slice."""
@@ -87,11 +87,6 @@ class Hour:
             shared |= seen & here
             seen |= here
         return shared
-
-
-def hour_of(at_us: int) -> int:
-    """The first microsecond of the clock hour of an instant."""
-    return at_us - at_us % HOUR_US
 
 
 def part_of(one: Slice, start_us: int) -> Part:

@@ -29,8 +29,9 @@ from payouts.fpps import Carried, Paid, Rate
 from payouts.terms import DatedTerms, Terms
 from pool import journal_store
 from pool import ledger_store as store
+from pool.clock import instant
 from pool.node import ChainBlock, Node, NodeError
-from pool.report_facts import instant, waiting_batches
+from pool.report_facts import waiting_batches
 from pool.reports import GRACE_US
 from pool.tables import fpps_credit, fpps_rate, ledger_head, miner_day
 from register.rules import Rules

@@ -25,6 +25,7 @@ from payouts.terms import DatedTerms
 from pool import block_watch
 from pool import ledger_store as store
 from pool.block_watch import BlockWatch, Sighting
+from pool.clock import unix_microseconds
 from pool.database import LEDGER_LOCK, UNAVAILABLE, reason_of, refused
 from pool.fpps_accrual import Accrual
 from pool.intake import LedgerError, Taken, take_batch
@@ -37,11 +38,6 @@ log = logging.getLogger(__name__)
 TICK_SECONDS = 0.5
 BATCHES_PER_TICK = 50
 """So that blocks are looked after while a backlog is worked off."""
-
-
-def unix_microseconds() -> int:
-    """The clock of the ledger."""
-    return time.time_ns() // 1000
 
 
 class Ledger:

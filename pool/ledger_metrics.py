@@ -20,12 +20,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from payouts import journal
 from payouts.block_state import State
 from payouts.payout_plan import HoldReason, PlanSettings, plan
+from pool.clock import HOUR_US, hour_of, unix_microseconds
 from pool.database import UNAVAILABLE
 from pool.live_register import LiveRegister
 from pool.metrics import Metrics
 from pool.payout_facts import payees
 from pool.reading import DatabaseAway
-from pool.register_store import unix_microseconds
 from pool.settlement_store import UNPAID
 from pool.statement_now import Office
 from pool.tables import archive_hour, batch, block, payout, payout_version
@@ -45,7 +45,6 @@ CLASSES: Final = (
 )
 """What the accounts of the journal are told by."""
 _AWAY: Final[tuple[type[Exception], ...]] = (*UNAVAILABLE, DatabaseAway)
-_HOUR_US: Final = 3_600_000_000
 _BALANCES: Final = sa.text(
     """
     WITH RECURSIVE names (account) AS (
@@ -162,7 +161,7 @@ async def archive_behind_seconds(connection: AsyncConnection, now_us: int) -> in
     taken_us = await connection.scalar(sa.select(batch.c.taken_us).where(batch.c.position == last + 1))
     if taken_us is None:
         return 0
-    return int(max(now_us - (taken_us // _HOUR_US + 1) * _HOUR_US, 0) // 1_000_000)
+    return int(max(now_us - hour_of(taken_us) - HOUR_US, 0) // 1_000_000)
 
 
 async def read_held(

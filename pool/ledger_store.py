@@ -21,6 +21,7 @@ from payouts import pplns
 from payouts.block_state import State
 from payouts.slices import Slice
 from payouts.terms import Terms
+from pool.clock import instant
 from pool.records import Found
 from pool.tables import (
     Work,
@@ -36,7 +37,6 @@ from pool.tables import (
     split,
 )
 
-ORIGIN: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SLICE_COLUMNS: Final = tuple(column.name for column in slice_.columns)
 
 
@@ -72,7 +72,7 @@ class Head(NamedTuple):
     @property
     def taken_on(self) -> dt.date:
         """The UTC day of its clock, by which tables are cut."""
-        return (ORIGIN + dt.timedelta(microseconds=self.taken_us)).date()
+        return instant(self.taken_us).date()
 
 
 class Watched(NamedTuple):

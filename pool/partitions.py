@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from payouts.terms import DatedTerms
+from pool.clock import instant
 from pool.tables import archive_hour, block, ledger_head
 from stratum import difficulty
 
@@ -215,7 +216,7 @@ async def largest_window(connection: AsyncConnection, terms: DatedTerms, now_us:
         sa.cast(sa.cast(archive_hour.c.manifest, sa.JSON)["network_work"].as_string(), sa.Numeric)
     )
     network = int(await connection.scalar(sa.select(hardest).where(archive_hour.c.hour_us >= since_us)) or 0)
-    today = dt.datetime.fromtimestamp(now_us // 1_000_000, dt.UTC).date()
+    today = instant(now_us).date()
     days = (today + dt.timedelta(days=days) for days in range(-WINDOW_DAYS, WINDOW_DAYS + 1))
     sizes.append(network * max(terms.on(day).window_multiple for day in days))
     return max(sizes) or None

@@ -21,6 +21,7 @@ from fastapi import HTTPException, Query, Response
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import register_store
+from pool.clock import unix_microseconds
 from pool.config import Settings
 from pool.live_register import LiveRegister
 from pool.reading import asking
@@ -144,7 +145,7 @@ def open_desk(
     settings: Settings,
     rules: Rules,
     live: LiveRegister | None = None,
-    now_us: Callable[[], int] = register_store.unix_microseconds,
+    now_us: Callable[[], int] = unix_microseconds,
 ) -> Desk:
     """What a process serves the register with; `live` is the one that it has already."""
     known = live or LiveRegister(engine)

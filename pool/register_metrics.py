@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import register_store
+from pool.clock import unix_microseconds
 from pool.live_register import LiveRegister
 from pool.reading import DatabaseAway, asking
 from pool.register_figures import Figures, figures
@@ -41,7 +42,7 @@ class RegisterMetrics(Collector):
         live: LiveRegister,
         rules: Rules,
         version: str,
-        now_us: Callable[[], int] = register_store.unix_microseconds,
+        now_us: Callable[[], int] = unix_microseconds,
     ) -> None:
         self._engine = engine
         self._live = live

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
@@ -20,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from pool.clock import unix_microseconds
 from pool.database import REGISTER_LOCK
 from pool.register_replica import Version
 from pool.tables import miner, register_event, sighting
@@ -43,11 +43,6 @@ CLOCK_SECONDS: Final = 60
 """So much may the clock of who writes be ahead of PostgreSQL's."""
 LEDGER: Final = Actor("ledger", Role.SYSTEM)
 """Who makes events of sightings."""
-
-
-def unix_microseconds() -> int:
-    """The clock of the register."""
-    return time.time_ns() // 1000
 
 
 class BusyError(ValueError):

@@ -34,7 +34,6 @@ _KINDS = ("miner", "licence", "address")
 """What a report tells of the register."""
 _CHUNK = 1000
 _BOOKING = (State.CONFIRMED, State.MATURE, State.ORPHANED)
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +67,6 @@ async def waiting_batches(connection: AsyncConnection, before: dt.datetime) -> i
     """Batches that came before an instant and that the ledger has not taken yet."""
     waiting = sa.select(sa.func.count()).where(batch.c.position.is_(None), batch.c.received_at < before)
     return int(await connection.scalar(waiting) or 0)
-
-
-def instant(at_us: int) -> dt.datetime:
-    """Unix microseconds as an aware datetime."""
-    return _EPOCH + dt.timedelta(microseconds=at_us)
-
-
-def microseconds(at: dt.datetime) -> int:
-    """An aware datetime as unix microseconds."""
-    return (at - _EPOCH) // dt.timedelta(microseconds=1)
 
 
 async def _miners(

@@ -16,7 +16,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from pool.report_facts import Facts, gather, instant, microseconds, waiting_batches
+from pool.clock import instant, microseconds
+from pool.report_facts import Facts, gather, waiting_batches
 from pool.tables import report
 from register.rules import Rules, RulesError
 from reporting import daily, signing

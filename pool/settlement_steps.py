@@ -23,7 +23,7 @@ from payouts.block_state import MATURITY
 from payouts.payout_plan import Plan, PlanSettings, plan
 from pool import journal_store, payout_facts, register_store
 from pool import settlement_store as store
-from pool.ledger import unix_microseconds
+from pool.clock import unix_microseconds
 from pool.payout_transaction import (
     Draft,
     WrongTransaction,

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from payouts.block_state import State
 from payouts.journal import direction, miner_immature, miner_payable
 from pool import journal_store, register_store
+from pool.clock import HOUR_US, microseconds
 from pool.config import Settings
 from pool.reading import READ_SECONDS, DatabaseAway, reading
 from pool.recent_work import RecentWork
@@ -38,7 +39,6 @@ BLOCKS_SHOWN = 20
 REPORTS_SHOWN = 30
 ALIVE_US = 15_000_000
 """A gateway gives a sign of life every other second."""
-_HOUR_US = 3_600_000_000
 _KINDS = ("miner", "licence", "accreditation")
 
 
@@ -188,7 +188,7 @@ class StatusReader:
         now_us = self._now_us()
         seconds = READ_SECONDS if self._recent.started else FIRST_READ_SECONDS
         async with reading(self._engine, seconds) as connection:
-            await self._recent.advance(connection, now_us, self._rules.day_of(now_us - _HOUR_US))
+            await self._recent.advance(connection, now_us, self._rules.day_of(now_us - HOUR_US))
             gateways = await _gateways(connection, now_us)
             balances = await journal_store.balances_now(connection)
             register = await register_store.load(connection, _KINDS)
@@ -300,7 +300,7 @@ async def _gateways(connection: AsyncConnection, now_us: int) -> tuple[GatewayVi
 def _age_us(moment: dt.datetime | None, now_us: int) -> int | None:
     if moment is None:
         return None
-    at_us = (moment - dt.datetime.fromtimestamp(0, dt.UTC)) // dt.timedelta(microseconds=1)
+    at_us = microseconds(moment)
     return max(now_us - at_us, 0)  # another machine's clock may be ahead
 
 

@@ -13,16 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import archive, partitions
 from pool.archive import Archive
-from pool.archive_file import (
-    HOUR_US,
-    ArchiveError,
-    hours,
-    manifest_bytes,
-    paths_of,
-    read_batches,
-    read_manifest,
-)
+from pool.archive_file import ArchiveError, hours, manifest_bytes, paths_of, read_batches, read_manifest
 from pool.archive_rows import HEADER
+from pool.clock import HOUR_US
 from pool.compliance import read_hour
 from pool.database import create_engine
 from pool.ledger_store import read_head, read_window

@@ -11,8 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from pool import compliance, register_store
+from pool.clock import HOUR_US, hour_of
 from pool.compliance import Compliance, read_hour
-from pool.device_watch import CLOSE_US, HOUR_US, MINUTE_US, Hour, hour_of, part_of
+from pool.device_watch import CLOSE_US, MINUTE_US, Hour, part_of
 from pool.gateway_store import register_gateway
 from pool.intake import Taken
 from pool.ledger import Ledger

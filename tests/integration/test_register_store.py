@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import register_store
+from pool.clock import unix_microseconds
 from pool.register_store import Head, writing
 from pool.tables import register_event
 from register.clerk import Terms
@@ -95,7 +96,7 @@ async def test_the_past_is_told_by_what_was_known_then(engine: AsyncEngine) -> N
 
 async def test_a_writer_from_the_future_or_one_who_was_revoked_is_refused(engine: AsyncEngine) -> None:
     """An event of the future would hide what follows from questions about the past."""
-    ahead = register_store.unix_microseconds() + 3600 * 1_000_000
+    ahead = unix_microseconds() + 3600 * 1_000_000
     with pytest.raises(register_store.ClockError, match=r"36\d\d s ahead"):
         async with writing(engine, TERMS, TESTER, "tomorrow", now_us=lambda: ahead):
             pass

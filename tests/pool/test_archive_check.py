@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 from pool import cli_archive
 from pool.archive_check import check, kept_until, sha256
 from pool.archive_file import (
-    HOUR_US,
     ArchivedBatch,
     Contents,
     HourWriter,
@@ -25,6 +24,7 @@ from pool.archive_file import (
     read_manifest,
     write_durably,
 )
+from pool.clock import HOUR_US
 from pool.config import RULES_FILE
 from pool.records import Record, Reject, Share
 from register.rules import load_rules

@@ -14,16 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payouts.slices import Share, Slice, cut
+from pool.clock import HOUR_US, hour_of
 from pool.device_watch import (
     CLOSE_US,
-    HOUR_US,
     MINUTE_US,
     DeviceWatch,
     Hour,
     Name,
     Part,
     Rate,
-    hour_of,
     look,
     over_nominal,
     part_of,
