@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -23,6 +23,20 @@ from pool.tables import account_day, block_event, journal_entry, journal_posting
 
 LEDGER = "ledger"
 """The actor of entries that follow from the chain."""
+_NOW: Final = sa.text(
+    """
+    WITH RECURSIVE names (account) AS (
+        (SELECT account FROM account_day ORDER BY account LIMIT 1)
+        UNION ALL
+        SELECT (SELECT account FROM account_day WHERE account > names.account ORDER BY account LIMIT 1)
+        FROM names WHERE names.account IS NOT NULL
+    )
+    SELECT names.account, newest.closing FROM names CROSS JOIN LATERAL (
+        SELECT closing FROM account_day WHERE account = names.account ORDER BY day DESC LIMIT 1
+    ) AS newest
+    """
+)
+"""The newest balance of each account, by as many look-ups as there are accounts."""
 
 
 async def next_instant(connection: AsyncConnection, now_us: int, block_hash: str | None = None) -> int:
@@ -136,36 +150,32 @@ async def named_by_people(connection: AsyncConnection, txids: Iterable[str]) -> 
 
 async def balances_before(connection: AsyncConnection, day: dt.date) -> dict[str, int]:
     """The booked balance of every account that had moved before a day, at the day's beginning."""
-    return await _balances(connection, account_day.c.day < day)
+    return await balances(connection, account_day.c.day < day)
 
 
 async def balances_until(connection: AsyncConnection, day: dt.date) -> dict[str, int]:
     """The booked balance of every account that has moved by the end of a day."""
-    return await _balances(connection, account_day.c.day <= day)
+    return await balances(connection, account_day.c.day <= day)
 
 
 async def balances_now(connection: AsyncConnection) -> dict[str, int]:
     """The booked balance of every account that ever moved, as it was committed last."""
-    return await _balances(connection, sa.true())
+    return {row.account: row.closing for row in await connection.execute(_NOW)}
 
 
 async def payable_of(connection: AsyncConnection, miner_ids: Mapping[int, object]) -> dict[int, int]:
     """What some miners may be paid now, in satoshis; call it after `next_instant`, under its lock."""
     accounts = {journal.miner_payable(miner_id): miner_id for miner_id in miner_ids}
+    found = await balances(connection, account_day.c.account.in_(list(accounts)))
+    return {accounts[account]: -amount for account, amount in found.items()}
+
+
+async def balances(connection: AsyncConnection, *which: sa.ColumnElement[bool]) -> dict[str, int]:
+    """The newest booked balance of each account in those rows of `account_day` for which all of it holds."""
     rows = await connection.execute(
         sa.select(account_day.c.account, account_day.c.closing)
         .ext(distinct_on(account_day.c.account))
-        .where(account_day.c.account.in_(list(accounts)))
-        .order_by(account_day.c.account, account_day.c.day.desc())
-    )
-    return {accounts[row.account]: -row.closing for row in rows}
-
-
-async def _balances(connection: AsyncConnection, when: sa.ColumnElement[bool]) -> dict[str, int]:
-    rows = await connection.execute(
-        sa.select(account_day.c.account, account_day.c.closing)
-        .ext(distinct_on(account_day.c.account))
-        .where(when)
+        .where(*which)
         .order_by(account_day.c.account, account_day.c.day.desc())
     )
     return {row.account: row.closing for row in rows}

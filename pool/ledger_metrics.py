@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from payouts import journal
 from payouts.block_state import State
 from payouts.payout_plan import HoldReason, PlanSettings, plan
+from pool import journal_store
 from pool.clock import HOUR_US, hour_of, unix_microseconds
 from pool.database import UNAVAILABLE
 from pool.live_register import LiveRegister
@@ -45,20 +46,6 @@ CLASSES: Final = (
 )
 """What the accounts of the journal are told by."""
 _AWAY: Final[tuple[type[Exception], ...]] = (*UNAVAILABLE, DatabaseAway)
-_BALANCES: Final = sa.text(
-    """
-    WITH RECURSIVE names (account) AS (
-        (SELECT account FROM account_day ORDER BY account LIMIT 1)
-        UNION ALL
-        SELECT (SELECT account FROM account_day WHERE account > names.account ORDER BY account LIMIT 1)
-        FROM names WHERE names.account IS NOT NULL
-    )
-    SELECT names.account, newest.closing FROM names CROSS JOIN LATERAL (
-        SELECT closing FROM account_day WHERE account = names.account ORDER BY day DESC LIMIT 1
-    ) AS newest
-    """
-)
-"""The newest balance of each account, by as many look-ups as there are accounts."""
 
 
 async def follow(
@@ -104,7 +91,7 @@ async def _blocks(connection: AsyncConnection, metrics: Metrics) -> None:
 
 
 async def _journal(connection: AsyncConnection, metrics: Metrics) -> None:
-    balances = {row.account: int(row.closing) for row in await connection.execute(_BALANCES)}
+    balances = await journal_store.balances_now(connection)
     classes = by_class(balances)
     for name in CLASSES:
         metrics.journal.labels(name).set(classes.get(name, 0))

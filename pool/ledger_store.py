@@ -431,11 +431,32 @@ async def read_split(connection: AsyncConnection, block_hash: str) -> pplns.Spli
             .order_by(split.c.miner_id)
         )
     ).all()
+    return split_of(int(commission or 0), rows)
+
+
+def split_of(commission_sat: int, parts: Sequence[Any]) -> pplns.Split:
+    """A split from its rows: miner_id, amount_sat and commission_sat of each miner."""
     return pplns.Split(
-        int(commission or 0),
-        {row.miner_id: row.amount_sat for row in rows},
-        {row.miner_id: row.commission_sat for row in rows},
+        commission_sat,
+        {part.miner_id: part.amount_sat for part in parts},
+        {part.miner_id: part.commission_sat for part in parts},
     )
+
+
+def window_of(row: Any, parts: Sequence[Any]) -> pplns.Window:
+    """The window of a block that has one, from its row and those of its split."""
+    return pplns.Window(
+        row.window_first,
+        row.window_first_work,
+        row.window_last,
+        row.window_work,
+        {part.miner_id: part.work for part in parts},
+    )
+
+
+def terms_of(row: Any) -> Terms:
+    """The terms that were frozen with a block."""
+    return Terms(row.scheme, row.window_multiple, row.commission_bps, row.transaction_fees)
 
 
 async def _insert_event(

@@ -18,9 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payouts import journal
 from payouts.block_state import State
-from payouts.pplns import Split, Window
-from payouts.terms import Terms
 from pool import journal_store, register_store
+from pool import ledger_store as store
 from pool.intake import work_of
 from pool.tables import batch, block, block_event, miner_day, reject_day, split
 from register.event import Event
@@ -164,15 +163,6 @@ def _with_losses(
 
 
 def _block(row: Any, parts: Sequence[Any], history: Sequence[BlockEvent]) -> BlockFacts:
-    window = None
-    if row.window_first is not None:
-        window = Window(
-            row.window_first,
-            row.window_first_work,
-            row.window_last,
-            row.window_work,
-            {part.miner_id: part.work for part in parts},
-        )
     return BlockFacts(
         height=row.height,
         hash=row.hash,
@@ -184,14 +174,8 @@ def _block(row: Any, parts: Sequence[Any], history: Sequence[BlockEvent]) -> Blo
         commission_bps=row.commission_bps,
         scheme=row.scheme,
         transaction_fees=row.transaction_fees,
-        window_size=Terms(
-            row.scheme, row.window_multiple, row.commission_bps, row.transaction_fees
-        ).window_size(work_of(row.network_target), credited=True),
-        window=window,
-        split=Split(
-            row.commission_sat,
-            {part.miner_id: part.amount_sat for part in parts},
-            {part.miner_id: part.commission_sat for part in parts},
-        ),
+        window_size=store.terms_of(row).window_size(work_of(row.network_target), credited=True),
+        window=None if row.window_first is None else store.window_of(row, parts),
+        split=store.split_of(row.commission_sat, parts),
         history=history,
     )

@@ -13,14 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payouts import journal
 from payouts.block_state import State
 from payouts.journal import EntryKind
 from payouts.payout_plan import distribution_day
-from payouts.pplns import Split, Window
 from payouts.statement import (
     DayOfWork,
     Facts,
@@ -33,7 +31,8 @@ from payouts.statement import (
     Step,
     make,
 )
-from payouts.terms import Terms
+from pool import journal_store
+from pool import ledger_store as store
 from pool.intake import work_of
 from pool.payout_facts import credited_days
 from pool.settlement_store import UNPAID
@@ -96,14 +95,8 @@ async def statement(
 
 async def _owed(connection: AsyncConnection, miner_id: int, when: sa.ColumnElement[bool]) -> Owed:
     accounts = _accounts(miner_id)
-    rows = await connection.execute(
-        sa.select(account_day.c.account, account_day.c.closing)
-        .ext(distinct_on(account_day.c.account))
-        .where(account_day.c.account.in_(accounts), when)
-        .order_by(account_day.c.account, account_day.c.day.desc())
-    )
-    found = {row.account: -row.closing for row in rows}
-    return Owed(*(found.get(account, 0) for account in accounts))
+    found = await journal_store.balances(connection, account_day.c.account.in_(accounts), when)
+    return Owed(*(-found.get(account, 0) for account in accounts))
 
 
 def _accounts(miner_id: int) -> tuple[str, str, str]:
@@ -199,19 +192,9 @@ def _shared(row: Any, parts: Sequence[Any], history: Sequence[Step]) -> SharedBl
         network_work=work_of(row.network_target),
         reward_sat=row.reward_sat,
         fees_sat=row.fees_sat,
-        terms=Terms(row.scheme, row.window_multiple, row.commission_bps, row.transaction_fees),
-        window=Window(
-            row.window_first,
-            row.window_first_work,
-            row.window_last,
-            row.window_work,
-            {part.miner_id: part.work for part in parts},
-        ),
-        split=Split(
-            row.commission_sat,
-            {part.miner_id: part.amount_sat for part in parts},
-            {part.miner_id: part.commission_sat for part in parts},
-        ),
+        terms=store.terms_of(row),
+        window=store.window_of(row, parts),
+        split=store.split_of(row.commission_sat, parts),
         history=history,
     )
 
