@@ -28,10 +28,11 @@ from pool.cli_view import show, show_facts, told
 from pool.config import ConfigError, Settings, load
 from pool.node import NodeError
 from pool.payout_transaction import WrongTransaction
+from pool.payout_view import row_of, show_payout, signed
 from pool.preflight import ALL_ROLES
 from pool.resources import command_database, open_nodes, rules_of
 from pool.settlement_setup import section_of, settler_of
-from pool.settlement_store import Payout, Tenure, Version
+from pool.settlement_store import Tenure
 from pool.settler import Settler
 from pool.tables import payout, payout_run
 from pool.wallet import bitcoins
@@ -144,8 +145,8 @@ def preview(config: ConfigOption = None) -> None:
     )
     show(
         ("miner", "BTC", "why"),
-        ((one.name, _signed(one.amount_sat), one.sentence) for one in made.held),
-        f"held: {_signed(made.held_sat)} BTC of {len(made.held)} miners",
+        ((one.name, signed(one.amount_sat), one.sentence) for one in made.held),
+        f"held: {signed(made.held_sat)} BTC of {len(made.held)} miners",
     )
 
 
@@ -165,42 +166,10 @@ def list_(
             for payout_id in (await connection.execute(wanted)).scalars().all():
                 one = await store.read(connection, payout_id)
                 if one is not None:
-                    rows.append(_row(one, desk))
+                    rows.append(row_of(one, desk.clock))
         return rows
 
     show(("payout", "run", "made", "state", "payments", "BTC", "fee", "now"), _look(config, work))
-
-
-def _row(one: Payout, desk: _Desk) -> tuple[str, ...]:
-    version = one.wanted or one.newest
-    return (
-        str(one.id),
-        str(one.run_id),
-        desk.clock(one.created_us),
-        one.state,
-        str(len(one.payments)),
-        bitcoins(one.amount_sat),
-        bitcoins(version.fee_sat) if version else "",
-        _now(one),
-    )
-
-
-def _now(one: Payout) -> str:
-    """What a payout waits for, in a few words."""
-    newest = one.newest
-    if one.state == "confirmed":
-        return "paid; final when 100 blocks deep"
-    if one.state not in store.LIVE:
-        return ""
-    if newest is None:
-        return "waits for coins or the node"
-    taking_back = "to be taken back, " if one.cancelling else ""
-    if newest.txid is None:
-        how = "given out to be signed" if newest.exported_us else "waits to be signed"
-        return f"{taking_back}version {newest.number} {how}"
-    if newest.sent_us is None:
-        return f"{taking_back}is to be sent"
-    return "to be taken back, when 100 blocks deep" if one.cancelling else "waits to be mined"
 
 
 @cli.command()
@@ -219,7 +188,7 @@ def status(
             events = await store.events(connection, payout_id)
         if one is None:
             raise settlement_desk.DeskError(f"payout {payout_id}: there is none; see `dmpool payouts list`")
-        _show_payout(one, events, desk)
+        show_payout(one, events, desk.clock)
 
     _look(config, work)
 
@@ -249,49 +218,6 @@ async def _overall(desk: _Desk) -> None:
         ]
     show_facts(facts)
     show(("state", "payouts", "BTC"), ((one[0], str(one[1]), bitcoins(int(one[2]))) for one in states))
-
-
-def _show_payout(one: Payout, events: list[store.Event], desk: _Desk) -> None:
-    show_facts(
-        [
-            ("payout", f"{one.id}, of run {one.run_id}"),
-            ("state", one.state),
-            ("now", _now(one)),
-            ("amount", f"{bitcoins(one.amount_sat)} BTC to {len(one.amounts)} miners"),
-        ]
-    )
-    show(
-        ("version", "to", "fee", "sat/vB", "txid or state"),
-        ((str(v.number), v.purpose, bitcoins(v.fee_sat), _rate(v.rate), _standing(v)) for v in one.versions),
-        "transactions, of which one can be mined",
-    )
-    show(
-        ("miner", "to", "address", "BTC"),
-        (
-            (str(due.miner_id), due.exchange or "wallet", due.address, bitcoins(due.amount_sat))
-            for due in one.payments
-        ),
-        "payments",
-    )
-    show(
-        ("when", "state", "version", "who", "what"),
-        ((desk.clock(e.at_us), e.state, str(e.version or ""), e.actor, e.note) for e in events),
-        "events",
-    )
-
-
-def _standing(version: Version) -> str:
-    if version.txid is None:
-        return "given out to be signed" if version.exported_us else "not signed"
-    return version.txid if version.sent_us else f"{version.txid} (not sent yet)"
-
-
-def _rate(rate: int) -> str:
-    return f"{rate // 1000}.{rate % 1000:03}"
-
-
-def _signed(amount_sat: int) -> str:
-    return f"-{bitcoins(-amount_sat)}" if amount_sat < 0 else bitcoins(amount_sat)
 
 
 # Acting
