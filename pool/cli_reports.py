@@ -54,7 +54,7 @@ def build(
             return await reports.build_report(
                 engine,
                 date.date(),
-                publisher(settings, rules_of(settings)),
+                publisher(settings, rules_of(settings), date.date()),
                 time.time_ns() // 1000,
                 unfinished=unfinished,
                 reason=reason,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -150,8 +151,8 @@ def signing_key(settings: Settings) -> SigningKey:
         raise ConfigError(f"data_dir: {error}") from error
 
 
-def publisher(settings: Settings, rules: Rules) -> Publisher:
-    """Who signs the reports of this pool."""
+def publisher(settings: Settings, rules: Rules, day: dt.date) -> Publisher:
+    """Who signs this pool's report of a day."""
     pool = settings.pool
     return Publisher(
         pool=PoolFacts(
@@ -159,7 +160,7 @@ def publisher(settings: Settings, rules: Rules) -> Publisher:
             bin=pool.bin,
             chain=pool.chain,
             address=pool.address,
-            commission_bps=pool.commission_bps,
+            commission_bps=pool.dated_terms.on(day).commission_bps,
         ),
         rules=rules,
         key=signing_key(settings),

@@ -13,7 +13,7 @@ import asyncio
 import datetime as dt
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -52,6 +52,8 @@ class PoolView:
     chain: str
     commission_bps: int
     window_multiple: int
+    scheme: str
+    """By which terms a block of today is divided; likewise the two above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +162,8 @@ class StatusReader:
     def __init__(
         self, engine: AsyncEngine, settings: Settings, rules: Rules, now_us: Callable[[], int]
     ) -> None:
-        pool = settings.pool
-        self._pool = PoolView(pool.name, pool.bin, "", pool.chain, pool.commission_bps, pool.pplns_window)
+        self._pool = settings.pool
+        self._terms = settings.pool.dated_terms
         self._engine = engine
         self._rules = rules
         self._now_us = now_us
@@ -196,9 +198,7 @@ class StatusReader:
             return Status(
                 at=self._rules.local(now_us),
                 today=self._rules.day_of(now_us),
-                pool=replace(
-                    self._pool, accreditation=accreditation_of(register, self._rules.day_of(now_us))
-                ),
+                pool=self._who(register, self._rules.day_of(now_us)),
                 hashrate_10m=str(self._recent.hashrates(now_us, 600).pool),
                 hashrate_1h=str(self._recent.hashrates(now_us, 3600).pool),
                 connections=sum(one.connections for one in gateways),
@@ -210,6 +210,18 @@ class StatusReader:
                 money=money(balances),
                 reports=await read_reports(connection, self._rules, REPORTS_SHOWN),
             )
+
+    def _who(self, register: Register, today: dt.date) -> PoolView:
+        pool, terms = self._pool, self._terms.on(today)
+        return PoolView(
+            name=pool.name,
+            bin=pool.bin,
+            accreditation=accreditation_of(register, today),
+            chain=pool.chain,
+            commission_bps=terms.commission_bps,
+            window_multiple=terms.window_multiple,
+            scheme=terms.scheme,
+        )
 
     def _miners(self, register: Register, balances: Mapping[str, int], now_us: int) -> tuple[MinerView, ...]:
         recent, today = self._recent, self._rules.day_of(now_us)

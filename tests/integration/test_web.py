@@ -20,9 +20,11 @@ from pool import status
 from pool.config import Listen
 from pool.database import create_engine
 from pool.reports import build_report
+from pool.resources import publisher
 from pool.tables import slice_
 from pool.web import HEADERS, REQUEST_HEAD_MAX, WebServer, create_app
 from reporting.verify import verify
+from tests.integration import web_world
 from tests.integration.entering import enter_miner
 from tests.integration.ledger_world import DAY, NOON, RULES, World
 from tests.integration.web_world import (
@@ -60,6 +62,7 @@ async def test_the_status_says_who_the_pool_is_and_what_it_does(site: Site) -> N
         "accreditation": "KZ00DMP0001",
         "chain": "regtest",
         "commission_bps": 150,
+        "scheme": "pplns",
         "window_multiple": 2,
     }
     [gateway] = told["gateways"]
@@ -386,3 +389,22 @@ async def test_stopping_frees_the_port_and_leaves_signals_alone(world: World, tm
     async with aiohttp.ClientSession() as http:
         with pytest.raises(aiohttp.ClientConnectionError):
             await http.get(url)
+
+
+async def test_page_and_report_go_by_the_terms_of_the_day(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = {"effective_from": DAY + dt.timedelta(days=1), "commission_bps": 80, "scheme": "solo"}
+    monkeypatch.setitem(web_world.POOL, "terms", [later])
+    async with serving(world.engine, world, tmp_path) as site:
+        assert "PPLNS, window 2 × network difficulty" in (await site.get("/"))[2].decode()
+    world.now_us += 86_400_000_000
+    async with serving(world.engine, world, tmp_path) as site:
+        told = (await site.status())["pool"]
+        page = (await site.get("/"))[2].decode()
+    assert (told["commission_bps"], told["scheme"]) == (80, "solo")
+    assert "<span>SOLO</span>" in page
+    assert "PPLNS" not in page
+    settings = web_world.settings_of(tmp_path)
+    days = (DAY, DAY + dt.timedelta(days=1))
+    assert [publisher(settings, RULES, day).pool.commission_bps for day in days] == [150, 80]
