@@ -124,6 +124,8 @@ class Machine:
         """The newest job; None without a connection."""
         self._luck = random.Random(username)
         self._session_id: str | None = None
+        self._session_worked = False
+        """Whether a job came in this session: one that never had any is not kept for us."""
         self._link: _Link | None = None
         self._puzzling: list[Refusal] = []
         """Those that came before the first job of their connection."""
@@ -196,8 +198,9 @@ class Machine:
         if self._session_id is not None:
             if extranonce1 == self.extranonce1 and session_id == self._session_id:
                 self.resumes += 1
-            else:
+            elif self._session_worked:
                 self.farm.broken.append(f"{self.username}: the session was not resumed")
+                self._session_worked = False
         self._session_id, self.extranonce1 = session_id, extranonce1
 
     def authorised(self) -> None:
@@ -209,6 +212,7 @@ class Machine:
 
     def take_job(self, params: list[Any], difficulty: Fraction) -> None:
         """A job came, and with it counts the difficulty told before."""
+        self._session_worked = True
         job_id, previous, coinbase1, coinbase2, branches, version, bits, ntime, clean = params
         words = bytes.fromhex(previous)
         tip = b"".join(words[i : i + 4][::-1] for i in range(0, 32, 4))

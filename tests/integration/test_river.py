@@ -238,7 +238,11 @@ async def assert_best_block_is_the_pools(node: BitcoindProcess, engine: AsyncEng
     """The tip is in the ledger, and its coinbase pays the pool and carries its tag."""
     tip = await node.rpc("getbestblockhash")
     assert isinstance(tip, str)
-    assert (await states(engine)).get(tip) == "confirmed"
+
+    async def confirmed() -> bool:
+        return (await states(engine)).get(tip) == "confirmed"
+
+    await until(confirmed, "the node's best block confirmed in the ledger")
     raw = await node.rpc("getblock", tip, 0)
     assert isinstance(raw, str)
     block = CBlock.deserialize(bytes.fromhex(raw))
