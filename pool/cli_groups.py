@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 GROUPS: Final = (
+    "ledger",
     *("miners", "licences", "devices", "centres", "pool", "people", "register", "compliance"),
     *("reports", "archive", "front", "payouts"),
 )

@@ -22,8 +22,10 @@ from payouts.statement import Period, StatementError
 from pool import corrections, journal_store, register_store, statement_text, trial_balance
 from pool.cli_actor import ReasonOption, TokenOption, mistakes, who_acts
 from pool.cli_options import ConfigOption, complain
+from pool.cli_serve import serve
 from pool.cli_view import AsOfOption, calendar_day, instant, show, told
-from pool.config import Settings, load
+from pool.config import ConfigError, Settings, load
+from pool.preflight import Role
 from pool.resources import command_database, rules_of
 from pool.statement_now import office_of
 from pool.statements import KINDS, statement
@@ -85,6 +87,17 @@ def _ask(config: Path | None, work: Callable[[_Ledger], Awaitable[_Result]]) -> 
 def _day(text: str | None, ledger: _Ledger) -> dt.date:
     """The day that was asked for, today without one; the journal has no balances within a day."""
     return ledger.rules.day_of(instant(text, ledger.rules))
+
+
+@cli.callback(invoke_without_command=True)
+def role(context: typer.Context, config: ConfigOption = None) -> None:
+    """Run the ledger: order, splits, journal, confirmations. With a command, ask it what it has booked."""
+    if context.invoked_subcommand is None:
+        serve(config, frozenset({Role.LEDGER}))
+    elif config is not None:
+        raise ConfigError(
+            "--config: write it behind the command, as in `dmpool ledger balance --config FILE`"
+        )
 
 
 @cli.command()

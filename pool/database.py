@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 CONNECT_SECONDS = 5.0
+MIGRATIONS = Path(__file__).resolve().parent / "migrations" / "versions"
 MIGRATION_LOCK = 0x646D706F_00000001
 """Advisory lock keys of this program begin with "dmpo"; this one is held while the schema changes."""
 LEDGER_LOCK = 0x646D706F_00000002
@@ -95,17 +94,19 @@ async def migrate(engine: AsyncEngine) -> None:
     """
     async with engine.begin() as connection:
         await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
-        try:
-            await connection.run_sync(lambda plain: command.upgrade(alembic_config(plain), "head"))
-        except CommandError as error:
-            raise DatabaseError(
-                f"database schema: {error}; a newer dmpool made it: run that version or restore a backup"
-            ) from error
+        if await _revision(connection) != newest_revision():
+            from pool.schema import upgrade  # noqa: PLC0415 - Alembic is large, and seldom has anything to do
+
+            await connection.run_sync(upgrade)
 
 
-def alembic_config(connection: sa.Connection) -> Config:
-    """Alembic's configuration for our migrations on an open connection."""
-    config = Config()
-    config.set_main_option("script_location", "pool:migrations")
-    config.attributes["connection"] = connection
-    return config
+async def _revision(connection: AsyncConnection) -> str | None:
+    """Of the schema that is there; None where there is none."""
+    if await connection.scalar(sa.select(sa.func.to_regclass("alembic_version"))) is None:
+        return None
+    return str(await connection.scalar(sa.text("SELECT version_num FROM alembic_version")))
+
+
+def newest_revision() -> str:
+    """The revision that this program wants: the last of its migrations, whose files begin with their own."""
+    return max(file.name for file in MIGRATIONS.glob("[0-9]*_*.py")).partition("_")[0]

@@ -28,7 +28,7 @@ from pool.reading import asking
 from pool.register_auth import RegisterAuth
 from pool.register_store import STANDING_KINDS, BusyError
 from pool.register_views import LISTINGS
-from pool.report_api import AWAY, Problem
+from pool.report_api import AWAY, problem
 from pool.resources import terms_of
 from register.clerk import Clerk, TakenError, Terms
 from register.person import Actor, PersonError
@@ -196,21 +196,18 @@ def body_of(kind: Any) -> dict[str, Any]:
 
 
 READ: Final[Answers] = {
-    401: {"model": Problem, "description": "No token, or a wrong one."},
-    403: {"model": Problem, "description": "Nobody may use the register yet, or the role does not allow it."},
-    429: {"model": Problem, "description": "Too many wrong tokens from this address."},
+    401: problem("No token, or a wrong one."),
+    403: problem("Nobody may use the register yet, or the role does not allow it."),
+    429: problem("Too many wrong tokens from this address."),
     **AWAY,
 }
 WRITE: Final[Answers] = {
-    408: {"model": Problem, "description": "The body did not come."},
-    409: {
-        "model": Problem,
-        "description": "The record is there already, or the proposal cannot be decided so.",
-    },
-    413: {"model": Problem, "description": "The body is too large."},
-    415: {"model": Problem, "description": "The body is not of this type."},
-    422: {"model": Problem, "description": "The change cannot be made; the words say what is wrong."},
+    408: problem("The body did not come."),
+    409: problem("The record is there already, or the proposal cannot be decided so."),
+    413: problem("The body is too large."),
+    415: problem("The body is not of this type."),
+    422: problem("The change cannot be made; the words say what is wrong."),
     **READ,
 }
-UNKNOWN: Final[Answers] = {404: {"model": Problem, "description": "There is no such record."}}
+UNKNOWN: Final[Answers] = {404: problem("There is no such record.")}
 PROPOSED: Final[Answers] = {202: told_as(Proposed, "The change waits for a second person.")}

@@ -36,7 +36,7 @@ from pool.live_register import LiveRegister
 from pool.reading import DatabaseAway, reading
 from pool.register_api import register_router
 from pool.register_desk import open_desk
-from pool.report_api import AWAY, Problem, report_router
+from pool.report_api import AWAY, Problem, problem, report_router
 from pool.statement_page import statement_router
 from pool.status import Status, StatusReader
 from pool.tables import gateway
@@ -132,7 +132,7 @@ def _api(engine: AsyncEngine, rules: Rules, reader: StatusReader, public_key: st
 
     @router.get(
         "/public-key",
-        responses={404: {"model": Problem, "description": "This process has no key."}},
+        responses={404: problem("This process has no key.")},
         summary="The key that verifies the reports",
     )
     async def _key() -> PublicKey:

@@ -6,12 +6,14 @@ Hypothesis has no deadlines here: how long a thing takes is measured in benchmar
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -42,6 +44,9 @@ settings.register_profile("dmpool", deadline=None)
 settings.load_profile("dmpool")
 
 TEMPLATE = "dmpool_template"
+IN_MEMORY = Path("/dev/shm")
+ROOM = 8 << 30
+"""Bytes that must be free in memory for the server to lie there: hundreds of databases come and go."""
 _numbers = count(1)
 
 
@@ -63,7 +68,8 @@ def named(url: str, database: str) -> str:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The URL of a running server; it holds a template with the current schema."""
-    directory = Path(tempfile.mkdtemp(prefix="dmpool-postgres-"))
+    roomy = IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > ROOM
+    directory = Path(tempfile.mkdtemp(prefix="dmpool-postgres-", dir=IN_MEMORY if roomy else None))
     server = EmbeddedPostgres(directory / "data")
     try:
         url = server.start()
@@ -93,11 +99,37 @@ async def empty_database_url(postgres: str) -> AsyncIterator[str]:
     await administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+Fill = Callable[[AsyncEngine], Awaitable[Any]]
+Furnish = Callable[[str, Fill], Awaitable[Any]]
+
+
+@pytest.fixture(scope="session")
+def furnish(postgres: str) -> Furnish:
+    """`await furnish(name, fill)`: a template that `fill` fills, once; gives a copy of what `fill` gave."""
+    filled: dict[str, Any] = {}
+
+    async def furnished(name: str, fill: Fill) -> Any:
+        if name not in filled:
+            await administer(postgres, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
+            made = create_engine(named(postgres, name))
+            filled[name] = await fill(made)
+            await made.dispose()
+        return copy.deepcopy(filled[name])
+
+    return furnished
+
+
+@pytest.fixture
+def template() -> str:
+    """Which template `database_url` copies; a module whose tests all begin alike has its own."""
+    return TEMPLATE
+
+
 @pytest_asyncio.fixture
-async def database_url(postgres: str) -> AsyncIterator[str]:
-    """A database with our schema and no rows."""
+async def database_url(postgres: str, template: str) -> AsyncIterator[str]:
+    """A database with our schema; with no rows but those of the template."""
     name = f"test_{next(_numbers)}"
-    await administer(postgres, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    await administer(postgres, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     yield named(postgres, name)
     await administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 

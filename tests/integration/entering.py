@@ -1,15 +1,9 @@
-"""A miner entered whole: account, data centre, licence, wallet and hardware units.
-
-Used in a test's own loop, and as a script for pools that are processes of their own:
-`python -m tests.integration.entering DATABASE_URL CHAIN NAME BIN ADDRESS`.
-"""
+"""A miner entered whole: account, data centre, licence, wallet and hardware units."""
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import hashlib
-import sys
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -30,6 +24,7 @@ from register.rules import load_rules
 
 FIRST, LAST = dt.date(2026, 1, 1), dt.date(2028, 12, 31)
 ENTERED_US = int(dt.datetime(2026, 1, 2, tzinfo=dt.UTC).timestamp()) * 1_000_000
+RULES = load_rules(RULES_FILE)
 WORKERS = (*(f"rig{number}" for number in range(201)), "crowd", "honest")
 TESTER = Actor("tester", Role.COMPLIANCE)
 
@@ -47,7 +42,7 @@ async def enter_miner(
     last: dt.date = LAST,
     workers: Sequence[str] = WORKERS,
 ) -> Miner:
-    terms = Terms(load_rules(RULES_FILE), chain)
+    terms = Terms(RULES, chain)
     async with register_store.writing(
         engine, terms, TESTER, "for a test", now_us=lambda: ENTERED_US
     ) as clerk:
@@ -77,14 +72,11 @@ def enter_unit(clerk: Clerk, miner: Miner, worker: str) -> None:
     )  # fmt: skip
 
 
-async def main(url: str, chain: str, name: str, bin_number: str, address: str) -> None:
+async def enter_alone(url: str, chain: str, name: str, bin_number: str, address: str) -> None:
+    """The same into a database by its URL, which need not have our schema yet."""
     engine = create_engine(url)
     try:
         await migrate(engine)
         await enter_miner(engine, name, bin_number, address, chain=chain)
     finally:
         await engine.dispose()
-
-
-if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import sqlalchemy as sa
@@ -136,8 +137,18 @@ class World:
     async def settle_in(self) -> None:
         """Enter the miners and the gateway."""
         for number, one in enumerate(BINS, 1):
-            self.miners.append(await enter_miner(self.engine, f"miner{number}", one))
+            units = ("rig1", "rig2")
+            self.miners.append(await enter_miner(self.engine, f"miner{number}", one, workers=units))
         self._number = await register_gateway(self.engine, uuid4(), "test")
+
+    def memory(self) -> dict[str, Any]:
+        """What it knows beside the database."""
+        return {name: value for name, value in vars(self).items() if name not in ("engine", "ledger")}
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Go on, on a copy of the database, where another world was."""
+        vars(self).update(memory)
+        self.ledger = self.new_ledger()
 
     async def tell(self, *records: Record) -> None:
         """The gateway forwards a batch."""

@@ -6,6 +6,7 @@ its ports are free ones.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -16,12 +17,13 @@ import sys
 import time
 import urllib.request
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pool.config import RULES_FILE
 from tests.integration.bitcoind_process import free_port
-from tests.integration.entering import made_up_address
+from tests.integration.entering import enter_alone, made_up_address
 
 START_SECONDS = 60.0
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
@@ -150,18 +152,9 @@ listen = "127.0.0.1:{self.metrics_port}"
     def add_miner(self, name: str, bin_number: str, address: str | None = None) -> None:
         """A miner with a licence in force and hardware units rig0 to rig200, crowd and honest."""
         paid = address or made_up_address(name, self.address[: self.address.rindex("1")])
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "tests.integration.entering"),
-                *(self.database_url, self.chain, name, bin_number, paid),
-            ],
-            cwd=Path(__file__).parents[2],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+        entering = enter_alone(self.database_url, self.chain, name, bin_number, paid)
+        with ThreadPoolExecutor(1) as beside_the_running_loop:
+            beside_the_running_loop.submit(asyncio.run, entering).result()
 
     def metrics(self) -> dict[str, float]:
         """Every sample of /metrics, by its name with labels."""

@@ -125,6 +125,12 @@ async def enter_miners(engine: AsyncEngine) -> None:
         await enter_miner(engine, f"miner{number}", one, workers=("rig1", "rig2", "rig3"))
 
 
+async def enter_everybody(engine: AsyncEngine) -> None:
+    """Three miners, and people."""
+    await enter_miners(engine)
+    await enter_people(engine)
+
+
 def settings_with(directory: Path, *four_eyes: str) -> Settings:
     """The pool's configuration."""
     pool = {

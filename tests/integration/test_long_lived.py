@@ -49,6 +49,7 @@ AWAY_SECONDS = 5.0
 STALE, DUPLICATE = 21, 22
 
 
+@pytest.mark.alone
 @pytest.mark.campaign
 @pytest.mark.timeout(3600)
 async def test_no_honest_share_is_refused_but_as_stale(

@@ -15,11 +15,12 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import register_auth, register_store
-from pool.database import create_engine
+from pool.database import create_engine, migrate
 from pool.register_views import LISTINGS
 from register.clerk import Terms
 from register.event import FIRST, Event, verify
 from register.person import Actor, Role, token_hash
+from tests.conftest import Furnish
 from tests.integration.entering import made_up_address
 from tests.integration.ledger_world import RULES
 from tests.integration.register_site import (
@@ -28,6 +29,7 @@ from tests.integration.register_site import (
     ROLES,
     TOKENS,
     RegisterSite,
+    enter_everybody,
     enter_miners,
     enter_people,
     new_centre,
@@ -45,10 +47,14 @@ READS = (
 
 
 @pytest_asyncio.fixture
+async def template(furnish: Furnish) -> str:
+    await furnish("licensees", enter_everybody)
+    return "licensees"
+
+
+@pytest_asyncio.fixture
 async def site(engine: AsyncEngine, tmp_path: Path) -> AsyncIterator[RegisterSite]:
     """Three miners, and people."""
-    await enter_miners(engine)
-    await enter_people(engine)
     async with serving_register(engine, tmp_path) as made:
         yield made
 
@@ -92,7 +98,9 @@ async def test_every_path_of_the_register_asks_for_a_token(site: RegisterSite) -
             assert {"401", "403", "429", "503"} <= set(way["responses"]), path
 
 
-async def test_before_the_first_person_nobody_acts_over_http(engine: AsyncEngine, tmp_path: Path) -> None:
+async def test_before_the_first_person_nobody_acts_over_http(empty_database_url: str, tmp_path: Path) -> None:
+    engine = create_engine(empty_database_url)
+    await migrate(engine)
     await enter_miners(engine)
     async with serving_register(engine, tmp_path) as site:
         for who in (None, "aliya"):
@@ -103,6 +111,7 @@ async def test_before_the_first_person_nobody_acts_over_http(engine: AsyncEngine
         assert "dmpool people add" in (await site.page()).body.decode()
         await enter_people(engine)
         assert (await site.get("/miners")).code == 200
+    await engine.dispose()
 
 
 async def test_a_revoked_token_is_dead_at_once(site: RegisterSite, engine: AsyncEngine) -> None:

@@ -19,13 +19,13 @@ from pool.database import REGISTER_LOCK
 from pool.register_bulk import FORMATS
 from pool.spreadsheet import read
 from register.tables import TABLES
+from tests.conftest import Furnish
 from tests.integration.register_site import (
     BASE,
     TOKENS,
     RegisterSite,
     Told,
-    enter_miners,
-    enter_people,
+    enter_everybody,
     new_centre,
     new_miner,
     serving_register,
@@ -35,10 +35,14 @@ HEADING = TABLES["device"].names
 
 
 @pytest_asyncio.fixture
+async def template(furnish: Furnish) -> str:
+    await furnish("licensees", enter_everybody)
+    return "licensees"
+
+
+@pytest_asyncio.fixture
 async def site(engine: AsyncEngine, tmp_path: Path) -> AsyncIterator[RegisterSite]:
     """Three miners, and people."""
-    await enter_miners(engine)
-    await enter_people(engine)
     async with serving_register(engine, tmp_path, "licence_status") as made:
         yield made
 

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from pool import register_bodies, register_store
 from pool.register_bodies import BODY_LIMIT
 from pool.register_changes import ROUTES
+from tests.conftest import Furnish
 from tests.integration.entering import made_up_address
 from tests.integration.register_site import (
     BASE,
@@ -23,8 +24,7 @@ from tests.integration.register_site import (
     NEW_BIN,
     TOKENS,
     RegisterSite,
-    enter_miners,
-    enter_people,
+    enter_everybody,
     new_centre,
     new_device,
     new_licence,
@@ -37,10 +37,14 @@ REJECTED = {"reason": "not yet"}
 
 
 @pytest_asyncio.fixture
+async def template(furnish: Furnish) -> str:
+    await furnish("licensees", enter_everybody)
+    return "licensees"
+
+
+@pytest_asyncio.fixture
 async def site(engine: AsyncEngine, tmp_path: Path) -> AsyncIterator[RegisterSite]:
     """Three miners, and people; one pair of eyes is enough."""
-    await enter_miners(engine)
-    await enter_people(engine)
     async with serving_register(engine, tmp_path) as made:
         yield made
 
@@ -48,8 +52,6 @@ async def site(engine: AsyncEngine, tmp_path: Path) -> AsyncIterator[RegisterSit
 @pytest_asyncio.fixture
 async def four_eyes(engine: AsyncEngine, tmp_path: Path) -> AsyncIterator[RegisterSite]:
     """The same, and payout addresses and licence status need two pairs."""
-    await enter_miners(engine)
-    await enter_people(engine)
     async with serving_register(engine, tmp_path, "payout_address", "licence_status") as made:
         yield made
 

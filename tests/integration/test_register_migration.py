@@ -11,7 +11,8 @@ from alembic import command
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import register_store
-from pool.database import alembic_config, create_engine, migrate
+from pool.database import create_engine, migrate
+from pool.schema import alembic_config
 from register.clerk import Terms
 from register.event import canonical
 from register.licence import Status

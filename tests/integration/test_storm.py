@@ -29,6 +29,7 @@ LONGEST_WAIT = 60.0
 HASHRATE = 2000.0
 
 
+@pytest.mark.alone
 @pytest.mark.campaign
 @pytest.mark.timeout(3600)
 async def test_a_storm_refuses_nobody(database_url: str, engine: AsyncEngine, tmp_path: Path) -> None:

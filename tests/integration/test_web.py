@@ -18,12 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import status
 from pool.config import Listen
-from pool.database import create_engine
+from pool.database import create_engine, migrate
 from pool.reports import build_report
 from pool.resources import publisher
 from pool.tables import slice_
 from pool.web import HEADERS, REQUEST_HEAD_MAX, WebServer, create_app
 from reporting.verify import verify
+from tests.conftest import Furnish
 from tests.integration import web_world
 from tests.integration.entering import enter_miner
 from tests.integration.ledger_world import DAY, NOON, RULES, World
@@ -35,7 +36,7 @@ from tests.integration.web_world import (
     SHARE,
     SHARE_WORK,
     Site,
-    morning,
+    a_morning,
     serving,
     settings_of,
 )
@@ -45,10 +46,23 @@ NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 
 
 @pytest_asyncio.fixture
+async def template(furnish: Furnish) -> str:
+    await furnish("morning", a_morning)
+    return "morning"
+
+
+@pytest_asyncio.fixture
+async def world(engine: AsyncEngine, furnish: Furnish) -> World:
+    """A morning's work is done."""
+    made = World(engine)
+    made.recall(await furnish("morning", a_morning))
+    return made
+
+
+@pytest_asyncio.fixture
 async def site(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    """The page after a morning's work, read anew at every look."""
+    """The page, read anew at every look."""
     monkeypatch.setattr(status, "KEEP_SECONDS", 0)
-    await morning(world)
     async with serving(world.engine, world, tmp_path) as made:
         yield made
 
@@ -252,7 +266,9 @@ async def test_nothing_is_loaded_from_elsewhere(site: Site) -> None:
     assert not [part for part in parts if b"http://" in part or b"https://" in part or b"url(" in part]
 
 
-async def test_an_empty_pool_says_so_in_words(engine: AsyncEngine, tmp_path: Path) -> None:
+async def test_an_empty_pool_says_so_in_words(empty_database_url: str, tmp_path: Path) -> None:
+    engine = create_engine(empty_database_url)
+    await migrate(engine)
     world = World(engine)
     async with serving(engine, world, tmp_path) as site:
         page = (await site.get("/"))[2].decode()

