@@ -26,7 +26,6 @@ from tests.integration.pool_process import SIGNET_ADDRESS, PoolProcess
 from tests.integration.recount import recount
 from tests.integration.test_river import COMMISSION_BPS, MINERS, nodes_section, scalar, states, until
 
-pytestmark = pytest.mark.alone
 KILLS = extent(8, 400)
 
 

@@ -23,7 +23,6 @@ from tests.integration.bitcoind_process import BitcoindProcess, running_bitcoind
 from tests.integration.pool_process import ADDRESS, PROGRAM, SIGNET_ADDRESS, PoolProcess
 from tests.integration.recount import recount
 
-pytestmark = pytest.mark.alone
 COMMISSION_BPS = 137
 MINERS = {"altai": "940140000385", "ekibastuz": "990140004654", "saryarqa": "061211600012"}
 

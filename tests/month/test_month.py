@@ -1,7 +1,7 @@
 """Every satoshi of a month: what the pool booked against a second book, kept the slow way (I2, I3, I4, I5).
 
 84 miners, a network block each ten minutes by chance, forks, orphans, payouts; see `tests.month.month`. CI
-lives four days in which the pool is a quarter of the network; `make campaign` thirty, with five million
+lives two days in which the pool is a quarter of the network; `make campaign` thirty, with five million
 slices.
 """
 
