@@ -97,7 +97,7 @@ async def test_the_past_is_told_by_what_was_known_then(engine: AsyncEngine) -> N
 async def test_a_writer_from_the_future_or_one_who_was_revoked_is_refused(engine: AsyncEngine) -> None:
     """An event of the future would hide what follows from questions about the past."""
     ahead = unix_microseconds() + 3600 * 1_000_000
-    with pytest.raises(register_store.ClockError, match=r"36\d\d s ahead"):
+    with pytest.raises(register_store.ClockError, match=r"3[56]\d\d s ahead"):
         async with writing(engine, TERMS, TESTER, "tomorrow", now_us=lambda: ahead):
             pass
     officer = Person("anna", Role.COMPLIANCE, token_hash("t"))

@@ -43,7 +43,7 @@ def needs(program: str, package: str) -> str:
 
 def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
     """Run to the end; stdout, or a failure that shows everything it said."""
-    done = subprocess.run(command, check=False, env=env, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, check=False, env=env, capture_output=True, text=True, timeout=900)
     if done.returncode != 0:
         pytest.fail(
             f"{command[0]} ended with {done.returncode}:\n{done.stdout[-8000:]}\n{done.stderr[-8000:]}"
@@ -99,6 +99,7 @@ def test_the_binding_compiles_without_a_warning(compiler: str) -> None:
     run(compiler, *STRICT, "-O3", "-fsyntax-only", "-isystem", PYTHON_HEADERS, NATIVE / "module.c")
 
 
+@pytest.mark.timeout(900)
 def test_the_extension_under_the_sanitizers(tmp_path: Path) -> None:
     """All other tests of this folder, with a Python whose every allocation ASan sees the bounds of.
 

@@ -256,10 +256,11 @@ def test_a_look_takes_only_so_many_workers_at_a_time(run: Run, monkeypatch: pyte
         world.gate.spans["alice"] = (0, NOW_US)
         world.gate.generation += 1
         world.server._to_review.clear()
-        for looked in (16, 32, 48):
+        for _ in range(3):
             world.gate.looked.clear()
             world.pass_time(0.1)
             await asyncio.sleep(0)
-            assert len(world.gate.looked) == 16, looked
+            # Of two connections; the first name of any may be looked at besides, when its second is over.
+            assert world.gate.looked.count("alice.7") == 2
 
     run(scenario)

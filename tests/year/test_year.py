@@ -28,7 +28,7 @@ from tests.year.oracle import wall_clock
 from tests.year.plot import FARMS, RULES, UNITS, Plot
 from tests.year.year import Year, midnight, records_of, us_of
 
-pytestmark = pytest.mark.campaign
+pytestmark = [pytest.mark.campaign, pytest.mark.timeout(1800)]
 HOUR_US: Final = 3_600_000_000
 VICTIM, OTHER = "farm20", "farm21"
 """Whose address a thief wants to change, and who changes its own at the same time."""
