@@ -64,15 +64,21 @@ def settings_of(directory: Path, stratum: str = "0.0.0.0:3333") -> Settings:
     return Settings.model_validate({"data_dir": directory, "pool": POOL, "stratum": {"listen": stratum}})
 
 
+async def accredit(engine: AsyncEngine) -> None:
+    """The pool's accreditation, unless it is there."""
+    if not (await read(engine, ("accreditation",))).accreditations:
+        terms = Terms(RULES, "regtest")
+        async with writing(engine, terms, TESTER, "for a test", now_us=lambda: ENTERED_US) as clerk:
+            clerk.put_accreditation(Accreditation("KZ00DMP0001", FIRST))
+
+
 @asynccontextmanager
 async def serving(
     engine: AsyncEngine, world: World, directory: Path, stratum: str = "0.0.0.0:3333"
 ) -> AsyncIterator[Site]:
     """The web role of an accredited pool on a free port; its clock is the world's."""
-    if engine is world.engine and not (await read(engine, ("person",))).people:
-        terms = Terms(RULES, "regtest")
-        async with writing(engine, terms, TESTER, "for a test", now_us=lambda: ENTERED_US) as clerk:
-            clerk.put_accreditation(Accreditation("KZ00DMP0001", FIRST))
+    if engine is world.engine:
+        await accredit(engine)
     settings = settings_of(directory, stratum)
     listen = Listen(host="127.0.0.1", port=free_port())
     server = WebServer(create_app(engine, settings, RULES, KEY.public_key, lambda: world.now_us), listen)
@@ -143,6 +149,7 @@ async def a_morning(engine: AsyncEngine) -> dict[str, Any]:
     """A database at noon: what its world remembers."""
     world = World(engine)
     await world.settle_in()
+    await accredit(engine)
     await morning(world)
     return world.memory()
 
