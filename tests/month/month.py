@@ -41,6 +41,8 @@ NETWORK_SECONDS: Final = 600
 SUBSIDY_SAT: Final = 312_500_000
 FEES_SAT: Final = 30_000_000
 """The most that the fees of a block come to."""
+DEEPEST: Final = 190
+"""How many blocks leave the chain at worst; FINAL_DEPTH of `pool.block_watch` is a little more."""
 BEFORE: Final = Terms("pplns", 2, 150, "shared")
 AFTER: Final = Terms("pplns", 3, 100, "pool")
 """The terms of the second half."""
@@ -88,6 +90,9 @@ class Month:
         self._away: tuple[int, Fork] | None = None
         """A fork that is to come back, and with which network block."""
         self._step = 0
+        self._deepest: int | None = scale.days * 144 * 7 // 10
+        """Behind the first payment after so many network blocks what was paid is lost; None afterwards."""
+        self._just_paid = False
         self._seq = self._gateway = 0
         self._noon_us = self.now_us + DAY_US // 2
         self._archive_us = self.now_us + DAY_US // 8
@@ -139,6 +144,7 @@ class Month:
         if self.now_us >= self._noon_us:
             self._noon_us += DAY_US
             await self._pay()
+            self._just_paid = self._deepest is not None and self._step >= self._deepest
         if self.now_us >= self._archive_us:
             self._archive_us += DAY_US
             await self.archive.step()
@@ -177,11 +183,16 @@ class Month:
             drawn[self._chance.randrange(20, blocks * 7 // 10)] = (self._chance.randint(1, 6), back)
         drawn[blocks * 72 // 100] = (99, 5)
         drawn[blocks * 80 // 100] = (110, 20)
-        drawn[blocks * 92 // 100] = (130, None)
         return drawn
 
     def _reorganise(self) -> None:
         self._step += 1
+        if self._just_paid and self._away is None:
+            self._just_paid = False
+            self._deepest = None
+            self.chain.fork(DEEPEST)
+            self.reorganisations += 1
+            return
         if self._away is not None:
             back, fork = self._away
             if back <= self._step:
