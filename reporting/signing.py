@@ -1,40 +1,56 @@
-"""The pool's signature on a report: BIP340 (Schnorr over secp256k1, by libsecp256k1) with a key from a file.
+"""The pool's signatures on a report: BIP340 over the SHA-256 of the report's canonical bytes (RFC 8785).
 
-The signature is over the SHA-256 of the report's canonical bytes (RFC 8785). It proves origin and integrity;
-it is not an electronic digital signature in the sense of Law 370-II (regulation.md 6.2). The envelope has
-room for further signatures. The secret key is read from a file that only its owner may read, and is never
-printed or reported.
-
-Signing draws no randomness (BIP340 with none), so the same report and key give the same bytes.
+They prove origin and integrity; they are no electronic digital signature in the sense of Law 370-II
+(regulation.md 6.2). A report is signed by each key that is in force, wherever its secret is: `SigningKey` has
+it in memory, from a file that only its owner may read; others ask a program (`pool.key_sources`). What a
+signer answers is checked before it is used. No secret is ever printed or reported.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import re
-import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Protocol
 
 import rfc8785
 from coincurve import PrivateKey
 
-from reporting.verify import key_id
-
-_SECRET: Final = re.compile(r"[0-9a-f]{64}\n?")
-_NO_RANDOMNESS: Final = bytes(32)
+from reporting.bip340 import ALGORITHM, key_id, sign_digest, signed_by
+from reporting.key_file import KeyFileError, read_or_make_secret
 
 
-class KeyFileError(Exception):
-    """The key file cannot be used. The message names the file, what is wrong and the remedy."""
+class SigningError(Exception):
+    """No signature that could be used. The message names the key or the program, and never a secret."""
+
+
+class Signer(Protocol):
+    """One key that signs, wherever its secret is kept."""
+
+    @property
+    def key_id(self) -> str:
+        """The short name of the public key."""
+        ...
+
+    @property
+    def public_key(self) -> str:
+        """The public key in hex."""
+        ...
+
+    @property
+    def algorithm(self) -> str:
+        """What kind of signature it makes: "bip340"."""
+        ...
+
+    def sign(self, digest: bytes) -> bytes:
+        """The signature over a digest of 32 bytes; it may take long. Raises SigningError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A secret key; `public_key` (64 hex digits) and `key_id` are what may be shown."""
+    """A secret key in memory; `public_key` (64 hex digits) and `key_id` are what may be shown."""
 
     secret: bytes = field(repr=False)
 
@@ -47,6 +63,11 @@ class SigningKey:
             ) from None
 
     @property
+    def algorithm(self) -> str:
+        """BIP340."""
+        return ALGORITHM
+
+    @property
     def public_key(self) -> str:
         """The x-only public key of BIP340 in hex."""
         return self._public().hex()
@@ -55,6 +76,10 @@ class SigningKey:
     def key_id(self) -> str:
         """The short name of the public key."""
         return key_id(self._public())
+
+    def sign(self, digest: bytes) -> bytes:
+        """The same bytes for the same digest."""
+        return sign_digest(self.secret, digest)
 
     def _public(self) -> bytes:
         return PrivateKey(self.secret).public_key_xonly.format()
@@ -65,56 +90,46 @@ def load_or_create(path: Path) -> SigningKey:
 
     Raises KeyFileError for a file that others may read or that holds no key, OSError when it cannot be read.
     """
-    if not path.exists():
-        _create(path)
-    mode = path.stat().st_mode & 0o777
-    if mode & 0o077:
-        raise KeyFileError(f"key file {path} has mode {mode:04o}: others may read it; run chmod 600 {path}")
-    text = path.read_bytes()[:200].decode("ascii", "replace")
-    if not _SECRET.fullmatch(text):
-        raise KeyFileError(
-            f"key file {path} does not hold 64 lower-case hex digits; restore it from a backup"
-        )
-    return SigningKey(bytes.fromhex(text))
+    return SigningKey(read_or_make_secret(path, lambda: PrivateKey().secret))
 
 
-def _create(path: Path) -> None:
-    """Writes a new key beside `path` and links it there: another process that came first keeps its key."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(PrivateKey().secret.hex() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    finally:
-        temporary.unlink()
+def sign(report: Mapping[str, Any], signers: Sequence[Signer]) -> dict[str, Any]:
+    """The envelope of a report: the report, its SHA-256 and the signature of each signer.
 
-
-def sign(report: Mapping[str, Any], key: SigningKey) -> dict[str, Any]:
-    """The envelope of a report: the report, its SHA-256 and one BIP340 signature.
-
-    The time of signing is the report's `generated_at`. Raises ValueError for what RFC 8785 cannot write.
+    The time of signing is the report's `generated_at`. Raises SigningError when there is no signer, one
+    stands there twice or one does not sign, ValueError for what RFC 8785 cannot write.
     """
+    if not signers:
+        raise SigningError("there is no key to sign with")
+    names = [signer.key_id for signer in signers]
+    if len(set(names)) != len(names):
+        raise SigningError(f"a key would sign twice: {', '.join(names)}; name each source once in [signing]")
     digest = hashlib.sha256(rfc8785.dumps(dict(report))).digest()
-    value = PrivateKey(key.secret).sign_schnorr(digest, _NO_RANDOMNESS)
-    signature = {
-        "type": "bip340",
-        "key_id": key.key_id,
-        "public_key": key.public_key,
+    signatures = [{**signature_by(signer, digest), "signed_at": report["generated_at"]} for signer in signers]
+    return {"report": dict(report), "report_sha256": digest.hex(), "signatures": signatures}
+
+
+def signature_by(signer: Signer, digest: bytes) -> dict[str, str]:
+    """Type, key and value of a signer's signature over a digest, as it is written down; raises SigningError.
+
+    It is checked first: a program that answers nonsense, or signs with another key, must not be believed.
+    """
+    if signer.algorithm != ALGORITHM:
+        raise SigningError(
+            f"key {signer.key_id}: signatures of kind {signer.algorithm!r} cannot be checked here"
+        )
+    value = signer.sign(digest)
+    if not signed_by(bytes.fromhex(signer.public_key), digest, value):
+        raise SigningError(
+            f"key {signer.key_id}: what came back is not its signature over what was asked for; "
+            f"check that its source holds the secret of public key {signer.public_key}"
+        )
+    return {
+        "type": ALGORITHM,
+        "key_id": signer.key_id,
+        "public_key": signer.public_key,
         "value": value.hex(),
-        "signed_at": report["generated_at"],
     }
-    return {"report": dict(report), "report_sha256": digest.hex(), "signatures": [signature]}
 
 
 def encode(envelope: Mapping[str, Any]) -> bytes:

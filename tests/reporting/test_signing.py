@@ -9,7 +9,8 @@ import pytest
 import rfc8785
 from coincurve import PrivateKey
 
-from reporting.signing import KeyFileError, SigningKey, encode, load_or_create, sign
+from reporting.key_file import KeyFileError
+from reporting.signing import SigningKey, encode, load_or_create, sign
 
 # BIP340 test vector 1: a secret key and its x-only public key
 SECRET = "b7e151628aed2a6abf7158809cf4f3c762e7160f38b4da56a784d9045190cfef"
@@ -65,7 +66,7 @@ def test_the_secret_is_not_printed() -> None:
 def test_the_envelope_and_its_signature() -> None:
     key = SigningKey(bytes.fromhex(SECRET))
     report = {"generated_at": "2026-11-21T01:00:00+05:00", "b": 1, "a": "қ"}
-    envelope = sign(report, key)
+    envelope = sign(report, [key])
     canonical = '{"a":"қ","b":1,"generated_at":"2026-11-21T01:00:00+05:00"}'.encode()
     digest = hashlib.sha256(canonical).digest()
     assert envelope["report_sha256"] == digest.hex()
@@ -77,9 +78,9 @@ def test_the_envelope_and_its_signature() -> None:
         "public_key": PUBLIC,
         "signed_at": "2026-11-21T01:00:00+05:00",
     }
-    assert encode(sign(report, key)) == encode(sign(report, key))
+    assert encode(sign(report, [key])) == encode(sign(report, [key]))
 
 
 def test_numbers_that_json_cannot_carry_are_not_signed() -> None:
     with pytest.raises(rfc8785.CanonicalizationError):
-        sign({"generated_at": "", "big_sat": 2**53}, SigningKey(bytes.fromhex(SECRET)))
+        sign({"generated_at": "", "big_sat": 2**53}, [SigningKey(bytes.fromhex(SECRET))])
