@@ -1,0 +1,87 @@
+"""The income forms for Prometheus: how long there is to submit them, which are late, which were corrected
+since.
+
+Read now and then, never by a scrape. Every ledger process tells it, active or not, because it is the same
+everywhere. Without PostgreSQL the series keep their last values, but the days go on being counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from pool.clock import unix_microseconds
+from pool.reading import DatabaseAway, reading
+from pool.submissions import read_dues
+from register.rules import Rules
+from reporting.deadlines import Due, State
+
+log = logging.getLogger(__name__)
+
+READ_SECONDS: Final = 60.0
+
+
+class IncomeMetrics(Collector):
+    """The series. `follow` keeps them up to date; there are none before it has read once."""
+
+    def __init__(
+        self, engine: AsyncEngine, rules: Rules, now_us: Callable[[], int] = unix_microseconds
+    ) -> None:
+        self._engine = engine
+        self._rules = rules
+        self._now_us = now_us
+        self._dues: list[Due] | None = None
+
+    async def follow(self) -> None:
+        """Read until cancelled."""
+        while True:
+            try:
+                await self.read()
+            except DatabaseAway as error:
+                log.debug("income metrics: %s", error)
+            await asyncio.sleep(READ_SECONDS)
+
+    async def read(self) -> None:
+        """Read once; raises DatabaseAway."""
+        async with reading(self._engine) as connection:
+            self._dues = await read_dues(connection, self._rules, self._today())
+
+    def _today(self) -> dt.date:
+        return self._rules.day_of(self._now_us())
+
+    def collect(self) -> Iterator[Metric]:
+        """The series of this scrape."""
+        if self._dues is None:
+            return
+        today = self._today()
+        text = (
+            "Days until the deadline of the oldest form that was not submitted yet; below 0 when it is late."
+        )
+        left = GaugeMetricFamily("dmpool_income_deadline_days", text, labels=["form", "addressee"])
+        oldest: dict[tuple[str, str], Due] = {}
+        for due in self._dues:
+            if due.open:
+                oldest.setdefault((due.form, due.addressee), due)
+        for labels, due in oldest.items():
+            left.add_metric(labels, due.days_left(today))
+        yield left
+        text = "Forms that were not submitted and whose day of reminder has come, for both addressees."
+        yield GaugeMetricFamily(
+            "dmpool_income_reminders", text, _count(due.reminded(today) for due in self._dues)
+        )
+        text = "Forms that were not submitted by their deadline, for both addressees."
+        yield GaugeMetricFamily("dmpool_income_late", text, _count(due.late(today) for due in self._dues))
+        text = "Forms that were corrected since they were submitted, for both addressees."
+        outdated = _count(due.state is State.OUTDATED for due in self._dues)
+        yield GaugeMetricFamily("dmpool_income_outdated", text, outdated)
+
+
+def _count(flags: Iterator[bool]) -> int:
+    return sum(flags)
