@@ -1,0 +1,79 @@
+"""The mandatory sale for Prometheus: how many miners are short, and of how much (O-52).
+
+Read now and then, never by a scrape, and worked out anew only when a day, a payout or a sale has come. Every
+ledger process tells it, active or not, because it is the same everywhere. Without PostgreSQL the series keep
+their last values.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import sqlalchemy as sa
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from pool.clock import unix_microseconds
+from pool.reading import DatabaseAway, reading
+from pool.sale_watch import Watch, watch
+from pool.tables import payout_event
+from pool.tables_sale import sale_confirmation
+from register.rules import Rules
+
+log = logging.getLogger(__name__)
+
+READ_SECONDS: Final = 30.0
+
+
+class SaleMetrics(Collector):
+    """The series. `follow` keeps them up to date; there are none before it has read once."""
+
+    def __init__(
+        self, engine: AsyncEngine, rules: Rules, now_us: Callable[[], int] = unix_microseconds
+    ) -> None:
+        self._engine = engine
+        self._rules = rules
+        self._now_us = now_us
+        self._seen: tuple[dt.date, int | None, int | None] | None = None
+        self._watch: Watch | None = None
+
+    async def follow(self) -> None:
+        """Read until cancelled."""
+        while True:
+            try:
+                await self.read()
+            except DatabaseAway as error:
+                log.debug("sale metrics: %s", error)
+            await asyncio.sleep(READ_SECONDS)
+
+    async def read(self) -> None:
+        """Read once; raises DatabaseAway."""
+        day = self._rules.day_of(self._now_us())
+        async with reading(self._engine) as connection:
+            seen = (
+                day,
+                await connection.scalar(sa.select(sa.func.max(payout_event.c.id))),
+                await connection.scalar(sa.select(sa.func.max(sale_confirmation.c.seq))),
+            )
+            if seen != self._seen:
+                self._watch = await watch(connection, self._rules, day)
+                self._seen = seen
+
+    def collect(self) -> Iterator[Metric]:
+        """The series of this scrape."""
+        if self._watch is None:
+            return
+        text = "Miners that sold less than they must, in the period that ended last and in the one that runs."
+        miners = GaugeMetricFamily("dmpool_sale_short_miners", text, labels=["period"])
+        text = "What they have not sold on exchanges that count, in satoshis."
+        satoshis = GaugeMetricFamily("dmpool_sale_short_satoshis", text, labels=["period"])
+        for name, short in self._watch._asdict().items():
+            miners.add_metric([name], len(short))
+            satoshis.add_metric([name], sum(one.short_sat for one in short))
+        yield miners
+        yield satoshis
