@@ -195,8 +195,12 @@ def distribution_day(rules: Rules, block_us: int, credited_on: dt.date) -> dt.da
     newest reward in it.
     """
     transferred_on = rules.day_of(block_us)
-    by = rules.on("distribution", transferred_on).text("date")
-    return credited_on if by == "credited" else transferred_on
+    return credited_on if dated_by_credit(rules, transferred_on) else transferred_on
+
+
+def dated_by_credit(rules: Rules, transferred_on: dt.date) -> bool:
+    """Whether a payment transferred on a day is distributed when it was credited, by the rule of that day."""
+    return rules.on("distribution", transferred_on).text("date") == "credited"
 
 
 def _law_of(rules: Rules, day: dt.date) -> _Law:

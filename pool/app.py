@@ -21,19 +21,22 @@ from importlib.metadata import version
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from pool import demo, gateway_store, ledger_metrics, register_store
+from pool import demo, gateway_store, ledger_metrics, register_store, report_keys
 from pool.archive import Archive
+from pool.clock import unix_microseconds
 from pool.compliance import Compliance
 from pool.config import ConfigError, Settings
 from pool.database import UNAVAILABLE, DatabaseError, migrate, reason_of
 from pool.forwarder import Forwarder
 from pool.gateway import Gateway
+from pool.income_metrics import IncomeMetrics
 from pool.ledger import Ledger
 from pool.live_register import LiveRegister
+from pool.log_keeper import LogKeeper
+from pool.log_task import LogTask
 from pool.metrics import Metrics
 from pool.node import Node
 from pool.preflight import (
-    ALL_ROLES,
     Addresses,
     Role,
     addresses_of,
@@ -47,27 +50,33 @@ from pool.preflight import (
 from pool.register_follower import RegisterFollower
 from pool.register_metrics import RegisterMetrics
 from pool.register_replica import RegisterReplica, ReplicaError
+from pool.report_keeper import ReportKeeper
 from pool.resources import (
-    key_file,
     open_nodes,
+    publisher,
     rules_of,
     serving_database,
-    signing_key,
+    signers,
     terms_of,
     until_available,
 )
+from pool.sale_metrics import SaleMetrics
 from pool.settlement_setup import settler_of, settler_task
 from pool.spool import Spool, SpoolError
 from pool.statement_now import office_of
 from register.records import GATE_KINDS
 from register.register import Register
 from register.rules import Rules
+from reporting.keyring import RingError
+from reporting.signing import SigningError
 
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 2.0
 RESTART_SECONDS = 5.0
 LAST_PUSH_SECONDS = 5.0
+KEY_SECONDS = 60.0
+"""How often a source of keys that is away is asked again."""
 QUERY_SECONDS = 15.0
 """A small query that takes longer is given up: the host of PostgreSQL may have vanished without a word."""
 
@@ -182,8 +191,11 @@ async def _running(process: Process) -> AsyncIterator[None]:
         if Role.LEDGER in process.roles:
             ledger, compliance = _new_ledger(process)
             tasks.append(_supervise("ledger", lambda: _ledger(process, ledger)))
+            tasks.append(_supervise("report key", lambda: _first_key(process)))
             tasks.append(_supervise("compliance", compliance.run))
             tasks.append(_supervise("archive", _new_archive(process, ledger).run))
+            tasks.append(_supervise("log", _new_log(process, ledger).run))
+            tasks.append(_supervise("reports", _new_reports(process, ledger).run))
             if process.settings.settlement is not None:
                 tasks.append(_supervise("settler", lambda: _settler(process)))
             tasks.append(
@@ -194,9 +206,10 @@ async def _running(process: Process) -> AsyncIterator[None]:
                     ),
                 )
             )
-            series = RegisterMetrics(process.engine, live, process.rules, version("dmpool"))
-            process.metrics.registry.register(series)
-            tasks.append(_supervise("register metrics", series.follow))
+            tasks += _series(process, live)
+            forms = IncomeMetrics(process.engine, process.rules)
+            process.metrics.registry.register(forms)
+            tasks.append(_supervise("income metrics", forms.follow))
         if Role.WEB in process.roles:
             tasks.append(_supervise("web", lambda: _web(process, live)))
         machines = demo.machines(process.settings.demo_miners, process.settings.stratum.listen)
@@ -303,6 +316,15 @@ def _new_ledger(process: Process) -> tuple[Ledger, Compliance]:
     return ledger, compliance
 
 
+def _series(process: Process, live: LiveRegister) -> list[asyncio.Task[None]]:
+    """What is told of the register and of sales, read in the background."""
+    register = RegisterMetrics(process.engine, live, process.rules, version("dmpool"))
+    sales = SaleMetrics(process.engine, process.rules)
+    process.metrics.registry.register(register)
+    process.metrics.registry.register(sales)
+    return [_supervise("register metrics", register.follow), _supervise("sale metrics", sales.follow)]
+
+
 def _new_archive(process: Process, ledger: Ledger) -> Archive:
     return Archive(
         process.engine,
@@ -311,6 +333,27 @@ def _new_archive(process: Process, ledger: Ledger) -> Archive:
         process.rules,
         active=lambda: ledger.active,
     )
+
+
+def _new_log(process: Process, ledger: Ledger) -> LogTask:
+    keeper = LogKeeper(process.engine, process.settings)
+    return LogTask(keeper, process.engine, process.settings, process.rules, lambda: ledger.active)
+
+
+def _new_reports(process: Process, ledger: Ledger) -> ReportKeeper:
+    keeper = ReportKeeper(
+        process.engine,
+        process.rules,
+        lambda day: publisher(process.settings, process.rules, day),
+        lambda: ledger.active,
+    )
+
+    def read() -> None:
+        process.metrics.report_behind.set(keeper.state.behind_seconds)
+        process.metrics.report_blocked.set(keeper.state.blocked)
+
+    process.metrics.on_scrape(read)
+    return keeper
 
 
 async def _ledger(process: Process, ledger: Ledger) -> None:
@@ -327,16 +370,26 @@ async def _settler(process: Process) -> None:
 async def _web(process: Process, live: LiveRegister) -> None:
     from pool.web import WebServer, create_app  # noqa: PLC0415 - a gateway alone has no need of it
 
-    public_key = await asyncio.to_thread(_public_key, process.settings, process.roles)
-    app = create_app(process.engine, process.settings, process.rules, public_key, live=live)
+    app = create_app(process.engine, process.settings, process.rules, live=live)
     await WebServer(app, process.settings.web.listen).run()
 
 
-def _public_key(settings: Settings, roles: frozenset[Role]) -> str | None:
-    """Of the key that signs the reports. A web server elsewhere has none, and must not make one up (I7)."""
-    if roles != ALL_ROLES and not key_file(settings).exists():
-        return None
-    return signing_key(settings).public_key
+async def _first_key(process: Process) -> None:
+    """The list of keys is begun by whoever builds reports; nobody else makes a key up (I7)."""
+    await until_available(lambda: migrate(process.engine))
+    while True:
+        try:
+            await until_available(lambda: _introduce(process))
+        except (ConfigError, SigningError, RingError) as error:
+            log.error("no report can be signed: %s", error)
+            await asyncio.sleep(KEY_SECONDS)
+        else:
+            await asyncio.Event().wait()
+
+
+async def _introduce(process: Process) -> None:
+    at_hand = await asyncio.to_thread(signers, process.settings)
+    await report_keys.introduce_first(process.engine, process.rules, at_hand, unix_microseconds)
 
 
 async def _last_push(forwarder: Forwarder) -> None:

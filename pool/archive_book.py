@@ -28,8 +28,8 @@ import zstandard
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from payouts.terms import DatedTerms
-from pool.archive_file import settle, write_durably
 from pool.clock import microseconds
+from pool.durable import settle, write_durably
 from pool.tables import (
     Work,
     block_event,
@@ -46,6 +46,7 @@ from pool.tables import (
     register_event,
     report,
 )
+from pool.tables_sale import sale_confirmation
 from register.rules import Rules
 
 DATA: Final = "book.jsonl.zst"
@@ -101,6 +102,7 @@ _NUMBERED: Final = (
     _Numbered(payout, payout.c.id),
     _Numbered(payout_run, payout_run.c.id),
     _Numbered(report, report.c.sequence),
+    _Numbered(sale_confirmation, sale_confirmation.c.seq),
 )
 NOTHING: Final[Marks] = {one.table.name: 0 for one in _NUMBERED}
 """The marks before the first book."""

@@ -21,6 +21,7 @@ from pool.archive_file import (
     Manifest,
     Written,
     hours,
+    in_version,
     manifest_bytes,
     read_batches,
     read_manifest,
@@ -100,6 +101,7 @@ def _differences(place: ArchivedHour, manifest: Manifest) -> Iterator[str]:
         total_before=int(manifest.total_before),
         previous=manifest.previous,
     )
+    has = in_version(has, manifest.version)
     for name in Manifest.__struct_fields__:
         if getattr(has, name) != getattr(manifest, name):
             yield f"{name} of the records is {getattr(has, name)}, the manifest has {getattr(manifest, name)}"

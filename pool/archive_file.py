@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -28,6 +27,7 @@ import rfc8785
 
 from pool.archive_rows import HEADER, LAYOUT, REPEATS, SCHEMA, ArchivedBatch, batches_of, rows_of
 from pool.clock import instant, microseconds
+from pool.durable import settle, write_durably
 from pool.node import target_of
 from pool.records import Found, Reject, Share
 from stratum import difficulty
@@ -42,6 +42,7 @@ __all__ = [
     "Worked",
     "Written",
     "hours",
+    "in_version",
     "manifest_bytes",
     "parse_manifest",
     "paths_of",
@@ -51,8 +52,10 @@ __all__ = [
     "write_durably",
 ]
 
-VERSION: Final = 1
-"""Of the layout; it stands in each manifest."""
+VERSION: Final = 2
+"""Of the layout; it stands in each manifest. Since 2 a manifest has a digest of each miner's shares."""
+VERSIONS: Final = (1, 2)
+"""Those that are read."""
 GROUP_ROWS: Final = 1 << 20
 """A row group is closed by the first batch that brings it here. Each repeats the names of all workers."""
 ZSTD_LEVEL: Final = 3
@@ -65,12 +68,14 @@ class ArchiveError(Exception):
     """The archive is not what it must be. The message names the file, what is wrong, and what to do."""
 
 
-class Worked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Worked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The credited work of a miner in an hour."""
 
     shares: int
     work: str
     """Hashes, in decimal: more than a JSON number holds."""
+    digest: str = ""
+    """SHA-256 over its shares in ledger order, header and target of each; not in manifests of version 1."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -181,9 +186,14 @@ def parse_manifest(content: bytes, name: str = "manifest") -> Manifest:
         manifest = msgspec.json.decode(content, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ArchiveError(f"{name}: is no manifest of an hour: {error}; restore it from a backup") from error
-    if manifest.version != VERSION:
+    if manifest.version not in VERSIONS:
+        known = " and ".join(str(one) for one in VERSIONS)
         raise ArchiveError(
-            f"{name}: its version is {manifest.version}, known is {VERSION}; use a newer dmpool"
+            f"{name}: its version is {manifest.version}, known are {known}; use a newer dmpool"
+        )
+    if any((one.digest == "") != (manifest.version == 1) for one in manifest.miners.values()):
+        raise ArchiveError(
+            f"{name}: has not of every miner what version {manifest.version} has; restore it from a backup"
         )
     if manifest_bytes(manifest) != content:
         raise ArchiveError(f"{name}: is not canonical JSON, so it was changed; restore it from a backup")
@@ -208,6 +218,14 @@ def sha256_of(path: Path) -> str:
         raise ArchiveError(f"{path}: {error.strerror}; restore it from a backup") from error
 
 
+def in_version(manifest: Manifest, version: int) -> Manifest:
+    """What a manifest of the newest version would have been in an earlier one."""
+    if version == VERSION:
+        return manifest
+    miners = {id_: msgspec.structs.replace(one, digest="") for id_, one in manifest.miners.items()}
+    return msgspec.structs.replace(manifest, version=version, miners=miners)
+
+
 def manifest_bytes(manifest: Manifest) -> bytes:
     """The canonical bytes of a manifest: what its SHA-256 is over."""
     return rfc8785.dumps(msgspec.to_builtins(manifest))
@@ -225,6 +243,7 @@ class Contents:
         self.rejects: Counter[str] = Counter()
         self._work: Counter[int] = Counter()
         self._counts: Counter[int] = Counter()
+        self._digests: dict[int, Any] = {}
         self._works: dict[bytes, int] = {}
         self._bits: set[bytes] = set()
 
@@ -252,6 +271,10 @@ class Contents:
         self.shares += 1
         self._work[share.miner_id] += work
         self._counts[share.miner_id] += 1
+        digest = self._digests.get(share.miner_id)
+        if digest is None:
+            digest = self._digests[share.miner_id] = hashlib.sha256()
+        digest.update(share.header + share.target)
         if len(share.header) == HEADER.size:
             self._bits.add(share.header[72:76])
 
@@ -259,7 +282,8 @@ class Contents:
     def miners(self) -> dict[str, Worked]:
         """The credited work, by miner id."""
         return {
-            str(miner_id): Worked(self._counts[miner_id], str(work)) for miner_id, work in self._work.items()
+            str(miner_id): Worked(self._counts[miner_id], str(work), self._digests[miner_id].hexdigest())
+            for miner_id, work in self._work.items()
         }
 
     @property
@@ -366,27 +390,3 @@ class HourWriter:
             table = pa.Table.from_batches(self._waiting)
             self._writer.write_table(table, row_group_size=table.num_rows)
         self._waiting, self._rows = [], 0
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """A small file, on disk for good: the old one or the new one is there whatever happens."""
-    part = path.with_name(f".{path.name}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part.write_bytes(content)
-    settle(part, path)
-
-
-def settle(part: Path, path: Path) -> None:
-    """fsync, rename, and fsync of the directories above, which may be new: day, month, year, archive."""
-    _sync(part)
-    part.replace(path)
-    for folder in list(path.parents)[:5]:
-        _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from payouts.terms import DatedTerms
-from pool import archive_file, audit_compare, journal_store
+from pool import archive_file, audit_compare, journal_store, report_keys
 from pool import ledger_store as store
 from pool.archive_file import ArchiveError
 from pool.archive_rows import ArchivedBatch
@@ -46,6 +46,7 @@ from pool.records import Share, decode_batch
 from pool.tables import archive_hour, batch, block_event, register_event, report
 from register.event import Event
 from register.rules import Rules
+from reporting.keyring import KeyRing, RingError
 
 REPORTS_US: Final = 24 * HOUR_US
 """Reports of the period that were made up to so long after it are rebuilt."""
@@ -69,7 +70,7 @@ class Request:
     """As configured, for days of which no book tells."""
     now_us: int
     public_key: str | None = None
-    """Of the pool's reports; None: of the key that each names."""
+    """A key that the reports' list of keys must have; None: any. Without a list, the key of all reports."""
     prove_work: bool = False
 
 
@@ -223,6 +224,14 @@ async def _check_published(live: AsyncEngine, told: Told, period: Period) -> Tal
     return tally
 
 
+async def _list_of_keys(live: AsyncEngine) -> KeyRing:
+    try:
+        async with live.connect() as connection:
+            return await report_keys.read(connection)
+    except RingError as error:
+        raise AuditError(f"keys of the reports: {error}") from error
+
+
 # The replay
 
 
@@ -248,7 +257,15 @@ class _Run:
         batches = sum(one.manifest.batches for one in hours)
         async with self.sides.rebuilt.connect() as connection:
             replay = Replay(connection, self._told, self._period, self._request.rules, terms)
-            desk = Desk(connection, self._told.reports, self._request.rules, self._request.public_key)
+            keys = await _list_of_keys(self.sides.live)
+            desk = Desk(
+                connection,
+                self._told.reports,
+                self._request.rules,
+                self._request.public_key,
+                keys,
+                self._request.archive,
+            )
             await replay.begin(hours[0])
             before = 0
             for step in replay.timeline(hours):

@@ -43,6 +43,7 @@ from pool.tables import (
     payout_run,
     payout_version,
 )
+from pool.workers_seen import WorkersSeen
 from register.event import Event
 from register.rules import Rules
 
@@ -85,6 +86,7 @@ class Replay:
         self._terms = terms
         self.credits = Credits(connection, told, rules)
         self._credits_begun = False
+        self._seen = WorkersSeen()
         self._booked: dict[tuple[str, int, str], deque[Line]] = defaultdict(deque)
         """Entries of blocks, by what they were booked for, that have not been met yet."""
         for line in told.entries:
@@ -216,7 +218,9 @@ class Replay:
                 )
             )
         try:
-            taken = await take_batch(self._connection, self._terms, self._rules.day_of, archived.taken_us)
+            taken = await take_batch(
+                self._connection, self._terms, self._rules.day_of, archived.taken_us, self._seen
+            )
         except LedgerError as error:
             raise AuditError(f"batch {archived.position} of the archive: {error}") from error
         if taken is None or taken.position != archived.position:

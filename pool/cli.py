@@ -22,7 +22,7 @@ from pool.cli_options import ConfigOption, complain, console
 from pool.cli_serve import serve
 from pool.config import ConfigError, load
 from pool.preflight import ALL_ROLES, Role
-from pool.resources import open_nodes
+from pool.resources import key_problems, open_nodes
 from pool.simulate import SimulatedMiner
 
 cli = typer.Typer(
@@ -84,7 +84,7 @@ def check_config(config: ConfigOption = None) -> None:
             for node in nodes:
                 await node.close()
 
-    found = uvloop.run(look())
+    found = [*uvloop.run(look()), *key_problems(settings)]
     for problem in found:
         complain(problem)
     if found:

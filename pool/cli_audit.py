@@ -20,7 +20,7 @@ from pool.audit_sources import AuditError
 from pool.cli_options import ConfigOption, complain, console
 from pool.clock import unix_microseconds
 from pool.config import Settings, load
-from pool.resources import command_database, key_file, rules_of, signing_key
+from pool.resources import command_database, missing_key, rules_of, signers
 
 _DAYS = ["%Y-%m-%d"]
 FromOption = Annotated[
@@ -50,7 +50,7 @@ def command(
         rules=rules_of(settings),
         terms=settings.pool.dated_terms,
         now_us=unix_microseconds(),
-        public_key=signing_key(settings).public_key if key_file(settings).exists() else None,
+        public_key=signers(settings)[0].public_key if missing_key(settings) is None else None,
         prove_work=prove_work,
     )
     try:

@@ -14,7 +14,7 @@ import msgspec
 import typer
 import uvloop
 
-from pool import register_store
+from pool import register_store, sale_watch
 from pool.cli_actor import mistakes
 from pool.cli_options import ConfigOption
 from pool.cli_view import View, instant, show, told
@@ -36,6 +36,8 @@ TITLES: Final = {
     NoteKind.NOT_HOSTED: "subtype II with hardware that is not its own, or not hosted (O-06)",
     NoteKind.LICENCE_ENDING: "licence ends soon (O-04)",
     NoteKind.AWAITING_RESUMPTION: "licence awaits its resumption act (O-10)",
+    NoteKind.SALE_SHORT: "short of the mandatory sale of the period that ended last (O-52)",
+    NoteKind.SALE_BEHIND: "yet to sell in the period that ends this month (O-52)",
     NoteKind.ADDRESS_WAITING: "a payout address takes effect soon (O-31)",
     NoteKind.UNREGISTERED: "worker that is no hardware unit (O-07)",
     NoteKind.FOREIGN: "worker that is a hardware unit of another account (O-07)",
@@ -81,7 +83,10 @@ async def _digest(settings: Settings, rules: Rules, day: dt.date | None) -> Dige
         register = await register_store.read(engine, before_us=at_us + 1 if past else None)
         shown = day or today
         seen = await register_store.read_sightings(engine, shown, shown)
-    return digest(register, rules, at_us, seen, version("dmpool"))
+        async with engine.connect() as connection:
+            await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            besides = await sale_watch.notes(connection, rules, shown)
+    return digest(register, rules, at_us, seen, version("dmpool"), besides)
 
 
 def _row(note: Note, view: View) -> tuple[str, ...]:

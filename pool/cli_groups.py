@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 GROUPS: Final = (
     "ledger",
     *("miners", "licences", "devices", "centres", "pool", "people", "register", "compliance"),
-    *("reports", "archive", "front", "payouts"),
+    *("reports", "archive", "front", "payouts", "sales", "keys", "log", "income", "prices", "submissions"),
 )
 """`pool.cli_NAME` has the commands of each."""
 COMMANDS: Final = ("audit",)

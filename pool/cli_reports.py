@@ -16,16 +16,22 @@ import typer
 import uvloop
 from rich.table import Table
 
-from pool import reports
+from pool import report_proofs, reports
+from pool.cli_cms import cms, signatures
 from pool.cli_options import ConfigOption, complain, console
 from pool.config import ConfigError, Settings, load
+from pool.log_store import LogError
 from pool.reports import Listed, ReportError
-from pool.resources import command_database, key_file, publisher, rules_of, signing_key
+from pool.resources import command_database, missing_key, publisher, rules_of, signers
+from reporting import miner_proof
 from reporting.daily import DoesNotReconcile
+from reporting.equality import Check
 from reporting.verify import read_report
 from reporting.verify import verify as verify_report
 
 cli = typer.Typer(no_args_is_help=True, help="Signed daily reports.")
+cli.command()(cms)
+cli.command()(signatures)
 
 DateOption = Annotated[
     dt.datetime, typer.Option("--date", formats=["%Y-%m-%d"], help="Day in Kazakhstan time.")
@@ -66,9 +72,9 @@ def build(
         complain(str(error))
         raise SystemExit(1) from None
     _write(envelope, out)
-    key = signing_key(settings).public_key
-    sha256 = json.loads(envelope)["report_sha256"]
-    print(f"report of {date.date()}: sha256 {sha256}, public key {key}", file=sys.stderr)
+    made = json.loads(envelope)
+    key = made["signatures"][0]["public_key"]
+    print(f"report of {date.date()}: sha256 {made['report_sha256']}, public key {key}", file=sys.stderr)
 
 
 @cli.command("list")
@@ -110,25 +116,74 @@ def show(
 
 @cli.command()
 def key(config: ConfigOption = None) -> None:
-    """The public key that the reports are verified with."""
+    """The public key of this machine's first source; `dmpool keys list` tells all keys and their lives."""
     settings = load(config)
-    if not key_file(settings).exists():
-        complain(f"{key_file(settings)}: no key yet; it is made when the pool first runs or builds a report")
+    missing = missing_key(settings)
+    if missing is not None:
+        complain(f"{missing}: no key yet; it is made when the pool first runs or builds a report")
         raise SystemExit(1)
-    print(signing_key(settings).public_key)
+    print(signers(settings)[0].public_key)
 
 
 @cli.command()
 def verify(
     file: Annotated[Path, typer.Argument(help="The report file.")],
     public_key: Annotated[str, typer.Option("--key", help="The pool's public key, 64 hex digits.")],
+    keys: Annotated[
+        Path | None,
+        typer.Option("--keys", help="The pool's list of keys (GET /api/v1/keys); --key is then its anchor."),
+    ] = None,
 ) -> None:
     """Check a report without trusting the pool; exits non-zero when anything is wrong."""
     try:
-        checks = verify_report(read_report(file), public_key)
+        ring = None if keys is None else read_report(keys)
+        checks = verify_report(read_report(file), public_key, ring)
     except (OSError, ValueError) as error:
         complain(str(error))
         raise SystemExit(2) from None
+    _tell_checks(file, checks)
+
+
+@cli.command()
+def proof(
+    date: DateOption,
+    account: Annotated[str, typer.Option("--account", help="The miner's account.")],
+    config: ConfigOption = None,
+    out: OutOption = None,
+) -> None:
+    """A file for a miner that proves its row in the published totals of a day, and shows no other row."""
+    settings = load(config)
+    _require_writable(out)
+
+    async def work() -> bytes:
+        async with command_database(settings) as engine:
+            return await report_proofs.proof_of(engine, rules_of(settings), date.date(), account)
+
+    try:
+        _write(uvloop.run(work()), out)
+    except (ReportError, LogError) as error:
+        complain(str(error))
+        raise SystemExit(1) from None
+
+
+@cli.command("check-proof")
+def check_proof(
+    file: Annotated[Path, typer.Argument(help="The proof.")],
+    public_key: Annotated[
+        str, typer.Option("--key", help="The pool's public key, 64 hex digits; or the log's, as a vkey.")
+    ],
+) -> None:
+    """Check a miner's proof without trusting the pool; exits non-zero when anything is wrong."""
+    try:
+        checks = miner_proof.check(read_report(file), public_key)
+    except (OSError, ValueError) as error:
+        complain(str(error))
+        raise SystemExit(2) from None
+    _tell_checks(file, checks)
+
+
+def _tell_checks(file: Path, checks: list[Check]) -> None:
+    """One line for each check; exits with 1 unless all passed."""
     for check in checks:
         mark = "[green]ok  [/]" if check.passed else "[red]FAIL[/]"
         console.print(mark, end=" ")

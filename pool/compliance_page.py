@@ -19,10 +19,10 @@ import jinja2
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse
 
-from pool import register_store, wording
+from pool import register_store, sale_watch, wording
 from pool.compliance_wording import LABELS, TONES, days_left, words_of
 from pool.config import Settings
-from pool.reading import DatabaseAway, asking
+from pool.reading import DatabaseAway, asking, reading
 from pool.register_desk import Desk
 from pool.register_figures import Figures, figures
 from pool.register_views import LicenceView, account_of, licence_view
@@ -32,7 +32,6 @@ from register.licence import COVERING, Status
 from register.pool_data import Accreditation, Requirement, Site, TestProtocol
 from register.register import Register
 from register.rules import Rules
-from register.sighting import Seen
 
 LICENCES_SHOWN = 500
 NOTES_SHOWN = 100
@@ -68,6 +67,7 @@ _GROUPS: Final[Sequence[tuple[str, str, tuple[NoteKind, ...]]]] = (
         "every miner has what the law asks",
         (NoteKind.NO_LICENCE, NoteKind.NO_WALLET, NoteKind.NO_OWN_CENTRE, NoteKind.NOT_HOSTED),
     ),
+    ("Mandatory sale", "nobody is short of it", (NoteKind.SALE_SHORT, NoteKind.SALE_BEHIND)),
     ("Waiting", "nothing waits", (NoteKind.PROPOSAL_WAITING, NoteKind.ADDRESS_WAITING)),
     (
         "Seen at work today",
@@ -205,18 +205,19 @@ async def _look(desk: Desk) -> View:
     day = desk.rules.day_of(at_us)
     async with asking():
         seen = await register_store.read_sightings(desk.engine, day, day)
+    async with reading(desk.engine) as connection:
+        besides = await sale_watch.notes(connection, desk.rules, day)
     async with desk.live.held() as register:
         async with asking():
             newest = await register_store.events(
                 desk.engine, max(register.seq - EVENTS_SHOWN, 0), EVENTS_SHOWN
             )
-        return await asyncio.to_thread(_view, register, desk.rules, at_us, seen, desk.version, newest)
+        told = await asyncio.to_thread(digest, register, desk.rules, at_us, seen, desk.version, besides)
+        return await asyncio.to_thread(_view, register, desk.rules, told, desk.version, newest)
 
 
-def _view(
-    register: Register, rules: Rules, at_us: int, seen: Sequence[Seen], version: str, newest: Sequence[Event]
-) -> View:
-    told = digest(register, rules, at_us, seen, version)
+def _view(register: Register, rules: Rules, told: Digest, version: str, newest: Sequence[Event]) -> View:
+    at_us = told.at_us
     licences = sorted(register.licences.values(), key=lambda one: (one.last_day, one.number))
     views = [licence_view(one, register, rules, at_us) for one in licences]
     # What has ended comes last.

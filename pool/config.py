@@ -30,8 +30,10 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from pool.log_section import LogSection
 from pool.pool_section import PoolSection, Section
 from pool.settlement_config import SettlementSection
+from pool.signing_section import SigningSection
 from stratum.device_class import TABLE, DeviceClass, DeviceClasses
 from stratum.difficulty import exponent_at_most
 from stratum.limits import ServerLimits
@@ -43,8 +45,8 @@ RULES_FILE = Path(__file__).resolve().parent.parent / "configs" / "rules.toml"
 VERSION_BITS_OF_MINERS = 0x1FFFFFE0
 """The bits of a block's version that consensus leaves to miners (BIP323)."""
 SECRET_KEYS = ("url", "password")
-SECRET_SECTIONS = ("nodes", "database")
-"""Sections whose values are not shown: a url may stand where a table is wanted."""
+SECRET_SECTIONS = ("nodes", "database", "signing")
+"""Sections whose values are not shown: a url or a secret may stand where something else is wanted."""
 
 
 class ConfigError(Exception):
@@ -279,6 +281,8 @@ class Settings(BaseSettings):
     metrics: MetricsSection = MetricsSection()
     settlement: SettlementSection | None = None
     """How miners are paid; none: not by this program."""
+    signing: SigningSection = SigningSection()
+    log: LogSection = LogSection()
     demo_miners: int = Field(default=0, ge=0, le=32, exclude=True)
     """Simulated miners that `dmpool run` without a configuration brings along."""
 

@@ -9,6 +9,12 @@ import asyncpg  # type: ignore[import-untyped]
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+import pool.tables_daily
+import pool.tables_income
+import pool.tables_log
+import pool.tables_report_keys
+import pool.tables_sale  # noqa: F401 - their tables are part of the schema
+
 CONNECT_SECONDS = 5.0
 MIGRATIONS = Path(__file__).resolve().parent / "migrations" / "versions"
 MIGRATION_LOCK = 0x646D706F_00000001

@@ -28,8 +28,10 @@ from payouts.slices import Share as LedgerShare
 from payouts.slices import Slice, cut, of_miners
 from payouts.terms import DatedTerms
 from pool import ledger_store as store
+from pool import workers_seen
 from pool.database import refused
 from pool.records import Found, Record, Reject, Share, Submitted, decode_batch
+from pool.workers_seen import WorkersSeen
 from stratum import difficulty
 
 log = logging.getLogger(__name__)
@@ -130,12 +132,12 @@ def _solves(share: Share, found: Found) -> bool:
 
 
 async def take_batch(
-    connection: AsyncConnection, terms: DatedTerms, day_of: DayOf, now_us: int
+    connection: AsyncConnection, terms: DatedTerms, day_of: DayOf, now_us: int, seen: WorkersSeen
 ) -> Taken | None:
     """Take the next batch into the ledger, in one transaction; None when there is none.
 
-    `now_us` is the ledger's clock: no block is found after the ledger has heard of it. Raises LedgerError for
-    a batch that cannot be read or cannot be true.
+    `now_us` is the ledger's clock: no block is found after the ledger has heard of it. `seen` are the names
+    that this ledger has written. Raises LedgerError for a batch that cannot be read or cannot be true.
     """
     waiting = None
     try:
@@ -144,7 +146,10 @@ async def take_batch(
             if waiting is None:
                 return None
             kept = sort_records(decode_batch(waiting.payload), day_of)
+            fresh = seen.fresh(kept.workers)
             position = await _keep(connection, waiting, kept, terms, day_of, now_us)
+            await workers_seen.write(connection, position, fresh)
+        seen.written(fresh)
     except (ValueError, sa.exc.DBAPIError, asyncpg.PostgresError) as error:
         if waiting is None or not (isinstance(error, ValueError) or refused(error)):
             raise

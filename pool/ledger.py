@@ -31,6 +31,7 @@ from pool.fpps_accrual import Accrual
 from pool.intake import LedgerError, Taken, take_batch
 from pool.ledger_store import Watched
 from pool.node import Node
+from pool.workers_seen import WorkersSeen
 from register.rules import Rules
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class Ledger:
         self._terms = terms
         self._now_us = now_us
         self._taken = taken
+        self._seen = WorkersSeen()
         self._standing_by = False
         self._looking: asyncio.Task[Sighting | None] | None = None
         self._looked_at: list[Watched] = []
@@ -95,6 +97,7 @@ class Ledger:
                 self._standing_by = True
                 return
             self.active, self._standing_by = True, False
+            self._seen.forget()
             log.info("ledger: active")
             try:
                 while True:
@@ -111,7 +114,7 @@ class Ledger:
         """Take some batches and look after the blocks; whether more batches may be waiting."""
         busy = True
         for _ in range(BATCHES_PER_TICK):
-            taken = await take_batch(connection, self._terms, self._rules.day_of, self._now_us())
+            taken = await take_batch(connection, self._terms, self._rules.day_of, self._now_us(), self._seen)
             busy = taken is not None
             if taken is None:
                 break

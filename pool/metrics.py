@@ -128,6 +128,13 @@ class Metrics:
             "dmpool_archive_behind_seconds",
             "How long the oldest hour of work that is over and not in the archive has waited.",
         )
+        self.report_behind = self._gauge(
+            "dmpool_report_behind_seconds",
+            "How long the oldest day that is over and has no report has waited for it.",
+        )
+        self.report_blocked = self._gauge(
+            "dmpool_report_blocked", "1 when that report cannot be built: the ledger's log says why."
+        )
         self.registry.register(_ShareCollector(self.gateway))
 
     def on_scrape(self, read: Callable[[], None]) -> None:

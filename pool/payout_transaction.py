@@ -64,8 +64,12 @@ def read_draft(psbt: str, payments: Sequence[tuple[bytes, int]], change: bytes, 
 
 def pays_none_of(raw: bytes, payments: Sequence[tuple[bytes, int]]) -> bool:
     """Whether a transaction makes none of some payments (script, satoshis)."""
-    made = {(bytes(one.scriptPubKey), int(one.nValue)) for one in _signed(raw).vout}
-    return made.isdisjoint(payments)
+    return set(outputs_of(raw)).isdisjoint(payments)
+
+
+def outputs_of(raw: bytes) -> list[tuple[bytes, int]]:
+    """The outputs (script, satoshis) of a transaction, in order; raises WrongTransaction."""
+    return [(bytes(one.scriptPubKey), int(one.nValue)) for one in _signed(raw).vout]
 
 
 def txid_unsigned(psbt: str) -> str:

@@ -17,8 +17,8 @@ import msgspec
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Response
 from fastapi.security import HTTPBearer
 
-from pool import register_store
-from pool.reading import asking
+from pool import register_store, sale_watch
+from pool.reading import asking, reading
 from pool.register_bulk import bulk_router
 from pool.register_changes import change_router
 from pool.register_desk import READ, UNKNOWN, Answers, AsOf, Desk, answer, related, told_as
@@ -286,5 +286,7 @@ async def digest_of(desk: Desk) -> Digest:
     day = desk.rules.day_of(at_us)
     async with asking():
         seen = await register_store.read_sightings(desk.engine, day, day)
+    async with reading(desk.engine) as connection:
+        besides = await sale_watch.notes(connection, desk.rules, day)
     async with desk.live.held() as register:
-        return await asyncio.to_thread(digest, register, desk.rules, at_us, seen, desk.version)
+        return await asyncio.to_thread(digest, register, desk.rules, at_us, seen, desk.version, besides)

@@ -327,12 +327,17 @@ async def record_sightings(engine: AsyncEngine, terms: Terms, limit: int = 1000)
 async def read_sightings(engine: AsyncEngine, first: dt.date, last: dt.date) -> list[Seen]:
     """What was seen on some days, both included."""
     async with engine.connect() as connection:
-        rows = await connection.execute(
-            sa.select(sighting)
-            .where(sighting.c.day.between(first, last))
-            .order_by(sighting.c.day, sighting.c.kind, sighting.c.miner_id, sighting.c.worker)
-        )
-        return [Seen(_sighting(row), row.last_us, row._mapping["count"]) for row in rows]
+        return await sightings_of(connection, first, last)
+
+
+async def sightings_of(connection: AsyncConnection, first: dt.date, last: dt.date) -> list[Seen]:
+    """The same, in the caller's transaction."""
+    rows = await connection.execute(
+        sa.select(sighting)
+        .where(sighting.c.day.between(first, last))
+        .order_by(sighting.c.day, sighting.c.kind, sighting.c.miner_id, sighting.c.worker)
+    )
+    return [Seen(_sighting(row), row.last_us, row._mapping["count"]) for row in rows]
 
 
 def _sighting(row: Any) -> Sighting:

@@ -22,7 +22,7 @@ from register.rules import Rules
 
 PAGE = 100
 _LARGEST: Final = 2**63 - 1
-_LARGEST_VERSION: Final = 2**31 - 1
+LARGEST_VERSION: Final = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def report_router(engine: AsyncEngine, rules: Rules) -> APIRouter:
     @router.get("/{day}/{version}", responses=_ONE, response_class=Response, summary="One version of it")
     async def _version(
         day: dt.date,
-        version: Annotated[int, Path(ge=1, le=_LARGEST_VERSION)],
+        version: Annotated[int, Path(ge=1, le=LARGEST_VERSION)],
         if_none_match: _Tag = None,
     ) -> Response:
         return await _envelope(engine, day, version, if_none_match)

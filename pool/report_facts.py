@@ -1,8 +1,8 @@
 """The facts of one day as PostgreSQL has them, in the shape that `reporting.daily` builds from.
 
 Reads only, all within the caller's snapshot. Shares are told by their own time, steps of blocks and entries
-of the journal by the ledger's. The register is read as it stood when the day began, and lived through to its
-end: what a correction says in the afternoon does not undo the morning.
+of the journal by the ledger's, the hours of the archive by the ledger's too. What concerns the register and
+payments has files of its own: `report_facts_register` and `report_facts_payments`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,47 +18,79 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payouts import journal
 from payouts.block_state import State
-from pool import journal_store, register_store
+from pool import journal_store, report_facts_register
 from pool import ledger_store as store
+from pool.archive_file import parse_manifest
 from pool.intake import work_of
-from pool.tables import batch, block, block_event, miner_day, reject_day, split
-from register.event import Event
-from register.payout_address import address_at
-from register.register import Register
+from pool.report_facts_payments import payments
+from pool.sale_store import sale_facts
+from pool.tables import archive_hour, batch, block, block_event, miner_day, reject_day, split
 from register.rules import Rules
-from reporting.daily import BlockEvent, BlockFacts, MinerFacts
-from reporting.standing import Held, Version, live_through
+from reporting.daily_facts import (
+    Apart,
+    BlockEvent,
+    BlockFacts,
+    HourFacts,
+    HourOfMiner,
+    Json,
+    MinerFacts,
+    Paid,
+    RegisterFacts,
+)
+from reporting.sale import sale_rows
+from reporting.standing import Held
 
-_KINDS = ("miner", "licence", "address")
-"""What a report tells of the register."""
-_CHUNK = 1000
 _BOOKING = (State.CONFIRMED, State.MATURE, State.ORPHANED)
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What `reporting.daily.DayFacts` wants of the database."""
+    """What `reporting.daily_facts.DayFacts` wants of the database."""
 
+    register: RegisterFacts
     miners: list[MinerFacts]
     blocks: list[BlockFacts]
+    paid: list[Paid]
+    apart: list[Apart]
+    sale: list[Json]
+    seen: list[Json]
     opening: dict[str, int]
     entries: list[journal.Entry]
     closing: dict[str, int]
+    hours: list[HourFacts]
+    hours_complete: bool
 
 
 async def gather(connection: AsyncConnection, day: dt.date, rules: Rules) -> Facts:
     """The facts of a day in Kazakhstan."""
-    start_us, end_us = rules.day_bounds(day)
+    bounds = start_us, end_us = rules.day_bounds(day)
     closing = await journal_store.balances_until(connection, day)
     blocks = await _blocks(connection, start_us, end_us)
+    paid, apart = await payments(connection, day, rules)
+    sale = sale_rows(await sale_facts(connection, rules, day), rules, day)
+    hours = await hours_of(connection, start_us, end_us)
+    work = await _work(connection, day)
     named = {one.finder_id for one in blocks if one.finder_id is not None}
     named |= {miner_id for one in blocks for miner_id in one.split.amounts}
+    named |= {miner_id for one in hours for miner_id in one.miners}
+    named |= {one.miner_id for one in apart} | {one.distribution.miner_id for one in paid}
+    named |= {one["miner_id"] for one in sale} | await report_facts_register.miners_seen(connection, day)
+    named |= {int(account.split(":")[1]) for account in closing if account.startswith("miner:")}
+    book = await report_facts_register.read_book(connection, named | work.keys(), *bounds)
+    names = {id_: one.miner.name for id_, one in book.held.items()}
     return Facts(
-        miners=await _miners(connection, day, (start_us, end_us), closing, named),
+        register=book.facts,
+        miners=await _miners(connection, day, book.held, book.facts.seq, work),
         blocks=blocks,
+        paid=paid,
+        apart=apart,
+        sale=sale,
+        seen=await report_facts_register.seen(connection, day, rules, names),
         opening=await journal_store.balances_before(connection, day),
         entries=await journal_store.entries_of(connection, day),
         closing=closing,
+        hours=hours,
+        hours_complete=await hours_complete(connection, end_us),
     )
 
 
@@ -68,62 +100,91 @@ async def waiting_batches(connection: AsyncConnection, before: dt.datetime) -> i
     return int(await connection.scalar(waiting) or 0)
 
 
-async def _miners(
-    connection: AsyncConnection,
-    day: dt.date,
-    bounds: tuple[int, int],
-    closing: dict[str, int],
-    named: set[int],
-) -> list[MinerFacts]:
-    accepted = {
-        row.miner_id: row
-        for row in await connection.execute(sa.select(miner_day).where(miner_day.c.day == day))
-    }
-    rejected: dict[int, dict[str, int]] = defaultdict(dict)
+@dataclass(slots=True)
+class _Work:
+    """What a miner did on a day."""
+
+    accepted: Any = None
+    """Its row of `miner_day`."""
+    rejected: dict[str, int] = field(default_factory=dict)
+
+
+async def _work(connection: AsyncConnection, day: dt.date) -> dict[int, _Work]:
+    found: dict[int, _Work] = defaultdict(_Work)
+    for row in await connection.execute(sa.select(miner_day).where(miner_day.c.day == day)):
+        found[row.miner_id].accepted = row
     refused = sa.select(reject_day.c.miner_id, reject_day.c.reason, reject_day.c.count.label("shares"))
     for row in await connection.execute(refused.where(reject_day.c.day == day)):
-        rejected[row.miner_id][row.reason] = row.shares
-    owed = {int(account.split(":")[1]) for account in closing if account.startswith("miner:")}
-    held = await _held(connection, {*accepted, *rejected, *owed, *named}, *bounds)
-    return [
-        MinerFacts(
-            held=one,
-            accepted=int(accepted[id_].shares) if id_ in accepted else 0,
-            rejected=rejected.get(id_, {}),
-            work=int(accepted[id_].work) if id_ in accepted else 0,
-        )
-        for id_, one in sorted(held.items())
-    ]
-
-
-async def _held(connection: AsyncConnection, told: set[int], start_us: int, end_us: int) -> dict[int, Held]:
-    """All miners that the register knew when the day ended, and any others that must be told of."""
-    register = await register_store.load(connection, _KINDS, start_us)
-    events = await _events(connection, register.seq, end_us)
-    versions = live_through(register, events)
-    held = {id_: _holding(register, id_, versions.get(id_, ()), end_us) for id_ in register.miners}
-    late = told - held.keys()  # entered later than a clock says they worked
-    if late:
-        now = await register_store.load(connection, _KINDS)
-        for id_ in late & now.miners.keys():
-            held[id_] = _holding(now, id_, [Version(one) for one in now.licences_of(id_)], end_us)
-    return held
-
-
-def _holding(register: Register, miner_id: int, versions: Sequence[Version], end_us: int) -> Held:
-    wallet = address_at(register.addresses_of(miner_id), "wallet", end_us - 1)
-    return Held(register.miners[miner_id], wallet, versions)
-
-
-async def _events(connection: AsyncConnection, after: int, before_us: int) -> list[Event]:
-    """What became of the register behind an event and before an instant."""
-    found: list[Event] = []
-    while chunk := await register_store.read_events(connection, after, _CHUNK, _KINDS):
-        found += [event for event in chunk if event.at_us < before_us]
-        after = chunk[-1].seq
-        if chunk[-1].at_us >= before_us:
-            break
+        found[row.miner_id].rejected[row.reason] = row.shares
     return found
+
+
+async def _miners(
+    connection: AsyncConnection, day: dt.date, held: Mapping[int, Held], seq: int, work: Mapping[int, _Work]
+) -> list[MinerFacts]:
+    devices = await report_facts_register.devices(connection, day, seq, held)
+    told: list[MinerFacts] = []
+    for id_, one in sorted(held.items()):
+        done = work.get(id_) or _Work()
+        accepted = done.accepted
+        told.append(
+            MinerFacts(
+                held=one,
+                accepted=int(accepted.shares) if accepted else 0,
+                rejected=done.rejected,
+                work=int(accepted.work) if accepted else 0,
+                first_us=accepted.first_us if accepted else None,
+                last_us=accepted.last_us if accepted else None,
+                devices=devices[id_],
+            )
+        )
+    return told
+
+
+# The archive
+
+
+async def hours_of(connection: AsyncConnection, start_us: int, end_us: int) -> list[HourFacts]:
+    """The closed hours that begin in the day."""
+    rows = await connection.execute(
+        sa.select(archive_hour.c.manifest, archive_hour.c.manifest_sha256)
+        .where(archive_hour.c.hour_us >= start_us, archive_hour.c.hour_us < end_us)
+        .order_by(archive_hour.c.hour_us)
+    )
+    return [hour_facts(row.manifest.encode(), row.manifest_sha256) for row in rows]
+
+
+def hour_facts(content: bytes, sha256: str) -> HourFacts:
+    """What a manifest of the archive says, as a report tells it; `sha256` is that of its bytes."""
+    manifest = parse_manifest(content)
+    return HourFacts(
+        hour=manifest.hour,
+        file_sha256=manifest.sha256,
+        manifest_sha256=sha256,
+        first_batch=manifest.first_batch,
+        last_batch=manifest.last_batch,
+        work_before=manifest.total_before,
+        shares=manifest.shares,
+        work=manifest.work,
+        miners={
+            int(id_): HourOfMiner(one.shares, one.work, one.digest or None)
+            for id_, one in manifest.miners.items()
+        },
+    )
+
+
+async def hours_complete(connection: AsyncConnection, end_us: int) -> bool:
+    """Whether every batch that the ledger took before an instant is in a closed hour."""
+    last = (
+        sa.select(sa.func.coalesce(sa.func.max(archive_hour.c.last_batch), 0))
+        .where(archive_hour.c.hour_us < end_us)
+        .scalar_subquery()
+    )
+    behind = sa.select(batch.c.position).where(batch.c.position > last, batch.c.taken_us < end_us).limit(1)
+    return await connection.scalar(behind) is None
+
+
+# Blocks
 
 
 async def _blocks(connection: AsyncConnection, start_us: int, end_us: int) -> list[BlockFacts]:
@@ -163,9 +224,11 @@ def _with_losses(
 
 
 def _block(row: Any, parts: Sequence[Any], history: Sequence[BlockEvent]) -> BlockFacts:
+    network_work = work_of(row.network_target)
     return BlockFacts(
         height=row.height,
         hash=row.hash,
+        previous_hash=row.previous_hash,
         coinbase_txid=row.coinbase_txid,
         finder_id=row.miner_id,
         finder_worker=row.worker,
@@ -174,7 +237,9 @@ def _block(row: Any, parts: Sequence[Any], history: Sequence[BlockEvent]) -> Blo
         commission_bps=row.commission_bps,
         scheme=row.scheme,
         transaction_fees=row.transaction_fees,
-        window_size=store.terms_of(row).window_size(work_of(row.network_target), credited=True),
+        network_work=network_work,
+        window_multiple=row.window_multiple,
+        window_size=store.terms_of(row).window_size(network_work, credited=True),
         window=None if row.window_first is None else store.window_of(row, parts),
         split=store.split_of(row.commission_sat, parts),
         history=history,

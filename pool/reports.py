@@ -8,20 +8,31 @@ exists. Changed facts make the next version, which names the old one and the rea
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from pool import log_store, report_keys
 from pool.clock import instant, microseconds
 from pool.report_facts import Facts, gather, waiting_batches
+from pool.report_facts_register import salt_secret
+from pool.software import software_digest
 from pool.tables import report
 from register.rules import Rules, RulesError
 from reporting import daily, signing
+from reporting.commitment import row_salt
 from reporting.daily import DayFacts, Edition, PoolFacts
+from reporting.daily_facts import Software
+from reporting.daily_first import in_first_schema
+from reporting.equalities import FIRST_SCHEMA
+from reporting.keyring import RingError
 
 DEFAULT_REASON = "later data"
 GRACE_US = 60_000_000
@@ -38,7 +49,7 @@ class Publisher:
 
     pool: PoolFacts
     rules: Rules
-    key: signing.SigningKey
+    signers: Sequence[signing.Signer]
     software_version: str
 
 
@@ -68,22 +79,29 @@ async def build_report(
     Raises ReportError, or DoesNotReconcile when the facts contradict each other.
     """
     _check_day(day, publisher.rules, now_us, unfinished)
+    with _signing(day):
+        await report_keys.introduce_first(engine, publisher.rules, publisher.signers, lambda: now_us)
     async with engine.connect() as connection:
         await connection.execution_options(isolation_level="REPEATABLE READ")
         async with connection.begin():
             # First of all: the snapshot is taken by the next statement, when no other report is being built.
+            await log_store.lock(connection)
             await connection.execute(sa.text("LOCK TABLE report IN SHARE ROW EXCLUSIVE MODE"))
             if not unfinished:
                 await _check_ledger(connection, day, publisher.rules)
             try:
                 facts = await gather(connection, day, publisher.rules)
-            except ValueError as error:
+            except (ValueError, LookupError) as error:
                 raise ReportError(f"report of {day}: what is stored cannot be true: {error}") from error
+            desk = _Desk(day, publisher, facts, await salt_secret(connection))
             kept = await _newest_version(connection, day)
-            if kept is not None and _still_true(kept.envelope, facts, publisher, day, now_us):
-                return bytes(kept.envelope)
+            if kept is not None and await asyncio.to_thread(desk.still_true, kept.envelope, now_us):
+                with _signing(day):
+                    revoked = await report_keys.spoiled(connection, kept.envelope)
+                if not revoked:
+                    return bytes(kept.envelope)
             edition = await _next_edition(connection, kept, reason)
-            return await _publish(connection, day, publisher, now_us, edition, facts)
+            return await _publish(connection, desk, now_us, edition)
 
 
 async def list_reports(engine: AsyncEngine) -> list[Listed]:
@@ -139,21 +157,51 @@ async def _newest_version(connection: AsyncConnection, day: dt.date) -> Any | No
     return (await connection.execute(newest)).one_or_none()
 
 
-def _still_true(envelope: bytes, facts: Facts, publisher: Publisher, day: dt.date, now_us: int) -> bool:
-    """Whether the same facts, told at the same moment by the same program, would make the same report."""
-    told = json.loads(envelope)["report"]
-    if not told["day_complete"] and publisher.rules.day_of(now_us) > day:
-        return False
-    edition = Edition(
-        sequence=told["sequence"],
-        previous_sha256=told["previous_report_sha256"],
-        version=told["version"],
-        replaces_sha256=told["replaces_sha256"],
-        correction_reason=told["correction_reason"],
-    )
-    generated_at_us = microseconds(dt.datetime.fromisoformat(told["generated_at"]))
-    again = _day_facts(day, publisher, generated_at_us, told["software_version"], edition, facts)
-    return bool(daily.build(again) == told)
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """Makes the report of a day of what was gathered, in this edition or another."""
+
+    day: dt.date
+    publisher: Publisher
+    facts: Facts
+    secret: bytes
+
+    def still_true(self, envelope: bytes, now_us: int) -> bool:
+        """Whether the same facts, told at the same moment by the same program, would make the same report."""
+        told = json.loads(envelope)["report"]
+        if not told["day_complete"] and self.publisher.rules.day_of(now_us) > self.day:
+            return False
+        edition = Edition(
+            sequence=told["sequence"],
+            previous_sha256=told["previous_report_sha256"],
+            version=told["version"],
+            replaces_sha256=told["replaces_sha256"],
+            correction_reason=told["correction_reason"],
+        )
+        generated_at_us = microseconds(dt.datetime.fromisoformat(told["generated_at"]))
+        software = Software(told["software_version"], told.get("software_digest", software_digest()))
+        return bool(as_told(self.build(generated_at_us, software, edition), told) == told)
+
+    def build(self, generated_at_us: int, software: Software, edition: Edition) -> dict[str, Any]:
+        """The report; raises DoesNotReconcile."""
+        ids = [one.held.miner.id for one in self.facts.miners]
+        return daily.build(
+            DayFacts(
+                day=self.day,
+                generated_at_us=generated_at_us,
+                software=software,
+                rules=self.publisher.rules,
+                pool=self.publisher.pool,
+                edition=edition,
+                salts={id_: row_salt(self.secret, self.day, id_) for id_ in ids},
+                **{one.name: getattr(self.facts, one.name) for one in fields(self.facts)},
+            )
+        )
+
+
+def as_told(report: dict[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    """A report in the schema of another one."""
+    return in_first_schema(report) if told["schema"] == FIRST_SCHEMA else report
 
 
 async def _next_edition(connection: AsyncConnection, replaced: Any | None, reason: str) -> Edition:
@@ -171,21 +219,24 @@ async def _next_edition(connection: AsyncConnection, replaced: Any | None, reaso
     )
 
 
-async def _publish(
-    connection: AsyncConnection,
-    day: dt.date,
-    publisher: Publisher,
-    now_us: int,
-    edition: Edition,
-    facts: Facts,
-) -> bytes:
-    document = daily.build(_day_facts(day, publisher, now_us, publisher.software_version, edition, facts))
-    envelope = signing.sign(document, publisher.key)
+@contextmanager
+def _signing(day: dt.date) -> Iterator[None]:
+    try:
+        yield
+    except (signing.SigningError, RingError) as error:
+        raise ReportError(f"report of {day}: cannot be signed: {error}") from error
+
+
+async def _publish(connection: AsyncConnection, desk: _Desk, now_us: int, edition: Edition) -> bytes:
+    software = Software(desk.publisher.software_version, software_digest())
+    document = await asyncio.to_thread(desk.build, now_us, software, edition)
+    with _signing(desk.day):
+        envelope = await report_keys.sign_report(connection, document, desk.publisher.signers)
     data = signing.encode(envelope)
     await connection.execute(
         sa.insert(report).values(
             sequence=edition.sequence,
-            day=day,
+            day=desk.day,
             version=edition.version,
             sha256=envelope["report_sha256"],
             previous_sha256=edition.previous_sha256,
@@ -194,27 +245,18 @@ async def _publish(
             built_at=instant(now_us),
         )
     )
+    await log_store.append(connection, "report", leaf_of(envelope), now_us)
     return data
 
 
-def _day_facts(
-    day: dt.date,
-    publisher: Publisher,
-    generated_at_us: int,
-    software_version: str,
-    edition: Edition,
-    facts: Facts,
-) -> DayFacts:
-    return DayFacts(
-        day=day,
-        generated_at_us=generated_at_us,
-        software_version=software_version,
-        rules=publisher.rules,
-        pool=publisher.pool,
-        edition=edition,
-        miners=facts.miners,
-        blocks=facts.blocks,
-        opening=facts.opening,
-        entries=facts.entries,
-        closing=facts.closing,
-    )
+def leaf_of(envelope: Mapping[str, Any]) -> dict[str, Any]:
+    """What the transparency log tells of a report."""
+    document = envelope["report"]
+    return {
+        "day": document["report_date"],
+        "version": document["version"],
+        "sha256": envelope["report_sha256"],
+        "replaces_sha256": document["replaces_sha256"],
+        "sequence": document["sequence"],
+        "commitments": document.get("commitments"),
+    }

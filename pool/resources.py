@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from pool.config import ConfigError, Settings
 from pool.database import UNAVAILABLE, DatabaseError, create_engine, migrate, reason_of, refused
 from pool.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from pool.key_sources import signers_of, sources_of
 from pool.node import Node
 from pool.preflight import ALL_ROLES, Role, in_use, make_directory, read_rules
 from pool.reports import Publisher
@@ -24,7 +25,8 @@ from register.clerk import Terms
 from register.proposal import FOUR_EYES
 from register.rules import Rules
 from reporting.daily import PoolFacts
-from reporting.signing import KeyFileError, SigningKey, load_or_create
+from reporting.key_file import KeyFileError
+from reporting.signing import Signer
 from stratum.difficulty import difficulty
 
 log = logging.getLogger(__name__)
@@ -137,18 +139,32 @@ def terms_of(settings: Settings, rules: Rules) -> Terms:
 
 
 def key_file(settings: Settings) -> Path:
-    """Where the key that signs reports is, or will be."""
+    """Where the key that signs reports is, or will be, unless [signing] says otherwise."""
     return settings.data_dir / "keys" / "report.key"
 
 
-def signing_key(settings: Settings) -> SigningKey:
-    """The key that signs reports, made at its first use."""
-    path = key_file(settings)
-    make_directory(path.parent, mode=0o700)
+def signers(settings: Settings) -> list[Signer]:
+    """The keys that sign reports, as far as they are at hand; a key in a file is made at its first use."""
     try:
-        return load_or_create(path)
-    except (KeyFileError, OSError) as error:
-        raise ConfigError(f"data_dir: {error}") from error
+        return signers_of(settings.signing, key_file(settings))
+    except KeyFileError as error:
+        raise ConfigError(str(error)) from error
+
+
+def missing_key(settings: Settings) -> Path | None:
+    """A key file that would be made at its first use, if there is one."""
+    files = [one.file for one in sources_of(settings.signing, key_file(settings)) if one.file is not None]
+    return next((file for file in files if not file.exists()), None)
+
+
+def key_problems(settings: Settings) -> list[str]:
+    """What keeps the keys of reports from being used, for the operator; no key is made."""
+    if missing_key(settings) is None:
+        try:
+            signers(settings)
+        except ConfigError as error:
+            return [str(error)]
+    return []
 
 
 def publisher(settings: Settings, rules: Rules, day: dt.date) -> Publisher:
@@ -163,7 +179,7 @@ def publisher(settings: Settings, rules: Rules, day: dt.date) -> Publisher:
             commission_bps=pool.dated_terms.on(day).commission_bps,
         ),
         rules=rules,
-        key=signing_key(settings),
+        signers=signers(settings),
         software_version=version("dmpool"),
     )
 

@@ -21,10 +21,10 @@ from typing import Final, NamedTuple
 import xlsxwriter
 
 from pool.workbook import COLUMNS_LIMIT, WorkbookError, read_rows
+from reporting.csv_text import guarded
 
 BYTES_LIMIT: Final = 200_000_000
 ROWS_LIMIT: Final = 1_000_000
-_FORMULA: Final = re.compile(r"""((?:^|[,;])[\s"]*)(?=['=+\-@])""")
 _GUARDED: Final = re.compile(r"""((?:^|[,;])[\s"]*)'(?=['=+\-@])""")
 
 
@@ -148,7 +148,7 @@ def _write_csv(path: Path, heading: Sequence[str], rows: Iterable[Sequence[str]]
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
         for row in chain([heading], rows):
-            writer.writerow([_FORMULA.sub(r"\1'", cell) for cell in row])
+            writer.writerow([guarded(cell) for cell in row])
 
 
 def _write_xlsx(path: Path, heading: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

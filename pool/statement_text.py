@@ -14,10 +14,9 @@ from payouts.statement_document import COLUMNS, document, table
 from pool.cli_view import show, show_facts, told
 from pool.wording import bitcoin, percent
 from register.rules import Rules
+from reporting.csv_text import guarded
 
 _NUMBER: Final = re.compile(r"-?\d+")
-_FORMULA: Final = re.compile(r"""((?:^|[,;])[\s"]*)(?=['=+\-@])""")
-"""Where a spreadsheet might take a text for a formula, as `pool.spreadsheet` has it."""
 
 
 def written(statement: Statement, rules: Rules, suffix: str) -> bytes:
@@ -34,7 +33,7 @@ def written(statement: Statement, rules: Rules, suffix: str) -> bytes:
 
 def _guarded(cell: str) -> str:
     """A text never becomes a formula; a number stays one."""
-    return cell if _NUMBER.fullmatch(cell) else _FORMULA.sub(r"\1'", cell)
+    return cell if _NUMBER.fullmatch(cell) else guarded(cell)
 
 
 def tell(statement: Statement, rules: Rules) -> None:

@@ -79,7 +79,7 @@ def prepare(table: Table, sheet: Sheet, register: Register, progress: Callable[[
     heading = read_heading(table, sheet.heading.cells)
     noted = [index for index, cell in enumerate(sheet.heading.cells) if cell.strip().lower() in NOTES]
     ready: list[Ready] = []
-    bad = _BadRows(sheet.heading.cells)
+    bad = BadRows(sheet.heading.cells)
     lines: dict[Any, int] = {}
     for number, row in enumerate(sheet.rows, 1):
         if noted and not any(cell for index, cell in enumerate(row.cells) if index not in noted):
@@ -100,7 +100,7 @@ def take_in(
 ) -> Outcome:
     """Write all good rows; raises TooManyBadError."""
     counts: Counter[str] = Counter()
-    bad = _BadRows(prepared.heading, prepared.bad)
+    bad = BadRows(prepared.heading, prepared.bad)
     write = _Writer(clerk, terms, table)
     for number, (row, fields) in enumerate(prepared.rows, 1):
         try:
@@ -113,7 +113,7 @@ def take_in(
     return Outcome(counts, sorted(bad.reasons, key=lambda one: one.row.line))
 
 
-class _BadRows:
+class BadRows:
     """Bad rows with their reasons; raises TooManyBadError when they are too many."""
 
     def __init__(self, heading: list[str], before: Sequence[BadLine] = ()) -> None:

@@ -22,7 +22,7 @@ from typing import Final
 import jinja2
 import msgspec
 import uvicorn
-from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -32,16 +32,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pool import wording
 from pool.compliance_page import compliance_router
 from pool.config import Listen, Settings
+from pool.key_api import key_router
 from pool.live_register import LiveRegister
+from pool.log_api import log_router
+from pool.log_files import LogFiles
 from pool.reading import DatabaseAway, reading
 from pool.register_api import register_router
 from pool.register_desk import open_desk
-from pool.report_api import AWAY, Problem, problem, report_router
+from pool.report_api import AWAY, Problem, report_router
 from pool.statement_page import statement_router
 from pool.status import Status, StatusReader
 from pool.tables import gateway
 from register.rules import Rules
-from reporting.verify import key_id
 
 HERE = Path(__file__).resolve().parent
 PAGES_KEPT = 16
@@ -64,15 +66,6 @@ HEADERS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class PublicKey:
-    """The x-only key (hex) that verifies the reports' BIP340 signatures."""
-
-    algorithm: str
-    public_key: str
-    key_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class Readiness:
     """Whether the web role can serve, and why not."""
 
@@ -84,11 +77,10 @@ def create_app(
     engine: AsyncEngine,
     settings: Settings,
     rules: Rules,
-    public_key: str | None,
     now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     live: LiveRegister | None = None,
 ) -> FastAPI:
-    """The application; `public_key` in hex, None where this process has none, `now_us` the clock.
+    """The application; `now_us` is the clock.
 
     `live` is the register that this process keeps in memory already, if it does.
     """
@@ -114,31 +106,23 @@ def create_app(
             return HTMLResponse(pages.away(str(error)), status_code=503, headers=later)
         return Response(msgspec.json.encode(Problem(str(error))), 503, later, "application/json")
 
-    app.include_router(_api(engine, rules, reader, public_key), prefix="/api/v1")
+    app.include_router(_api(engine, rules, reader), prefix="/api/v1")
+    app.include_router(key_router(engine, rules, now_us), prefix="/api/v1")
     desk = open_desk(engine, settings, rules, live, now_us)
     app.include_router(register_router(desk), prefix="/api/v1")
     app.include_router(compliance_router(desk, settings))
     app.include_router(statement_router(desk, settings))
+    app.include_router(log_router(LogFiles(engine, settings.data_dir)))
     _add_health(app, engine)
     return app
 
 
-def _api(engine: AsyncEngine, rules: Rules, reader: StatusReader, public_key: str | None) -> APIRouter:
+def _api(engine: AsyncEngine, rules: Rules, reader: StatusReader) -> APIRouter:
     router = APIRouter()
 
     @router.get("/status", response_model=Status, responses=AWAY, summary="All that the status page shows")
     async def _status() -> Response:
         return Response(msgspec.json.encode(await reader.current()), media_type="application/json")
-
-    @router.get(
-        "/public-key",
-        responses={404: problem("This process has no key.")},
-        summary="The key that verifies the reports",
-    )
-    async def _key() -> PublicKey:
-        if public_key is None:
-            raise HTTPException(404, "this process has no report key; ask the process that builds reports")
-        return PublicKey("bip340", public_key, key_id(bytes.fromhex(public_key)))
 
     router.include_router(report_router(engine, rules))
     return router

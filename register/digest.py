@@ -65,6 +65,10 @@ class NoteKind(StrEnum):
     """A miner of subtype I without a data centre of its own (O-05)."""
     NOT_HOSTED = "not_hosted"
     """Units (`count`) of a miner of subtype II that are not its own, or not in another's centre (O-06)."""
+    SALE_SHORT = "sale_short"
+    """Less was sold than had to be in the period that ended last, the `subject` (O-52)."""
+    SALE_BEHIND = "sale_behind"
+    """The same of the period that runs, told in its last month."""
     ADDRESS_WAITING = "address_waiting"
     """An address that takes effect at `until_us`."""
     PROPOSAL_WAITING = "proposal_waiting"
@@ -82,7 +86,7 @@ class Note(msgspec.Struct, frozen=True, gc=False):
     kind: NoteKind
     subject: str
     """Number of the licence, accreditation or proposal; code of the site or requirement; worker; address;
-    account where the note is of the miner as such; running version."""
+    account where the note is of the miner as such; running version; period of the mandatory sale."""
     account: str = ""
     title: str = ""
     """Legal name of the miner."""
@@ -136,10 +140,21 @@ class _Moment(NamedTuple):
         return (on - self.today).days
 
 
-def digest(register: Register, rules: Rules, at_us: int, seen: Sequence[Seen], version: str) -> Digest:
-    """The digest at an instant, with the day's sightings; `version` is the running one."""
+def digest(
+    register: Register,
+    rules: Rules,
+    at_us: int,
+    seen: Sequence[Seen],
+    version: str,
+    besides: Iterable[Note] = (),
+) -> Digest:
+    """The digest at an instant, with the day's sightings; `version` is the running one.
+
+    `besides` are notes that follow from elsewhere; a miner in them is named here.
+    """
     now = _Moment(register, rules, at_us, rules.day_of(at_us))
     notes = [*_pool(now, version), *_waiting(now), *_sightings(register, seen)]
+    notes += [_by_id(register, note) for note in besides]
     for miner in register.miners.values():
         notes.extend(_of_miner(now, miner))
     weight = {kind: number for number, kind in enumerate(NoteKind)}

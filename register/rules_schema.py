@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, TypeGuard
 
+from register.form_columns import WHOLE, parse_columns
+
 Value = str | int | bool | list[str] | list[int]
 
 UNKNOWN_DEVICE_MODES: Final = ("strict", "quarantine", "monitor")
@@ -81,6 +83,7 @@ _FORM: Final = {
     "reminder_day": _whole(1, 28),
     "transport": _one_of("file", "api"),
     "complete": _TRUTH,
+    "columns": _TEXTS,
 }
 _BODY: Final = {"name": _TEXT, "name_ru": _TEXT, "name_kk": _TEXT, "names_seen": _some_of(*LANGUAGES)}
 
@@ -145,4 +148,15 @@ def whole_row(rule: str, values: Mapping[str, Value]) -> str | None:
     for named, lower, upper in _ORDERED:
         if named == rule and int(values[lower]) > int(values[upper]):  # type: ignore[arg-type]
             return f"{lower} = {values[lower]} is more than {upper} = {values[upper]}; exchange them"
+    return _wrong_columns(values) if "columns" in values else None
+
+
+def _wrong_columns(values: Mapping[str, Value]) -> str | None:
+    try:
+        fields = {column.field for column in parse_columns(values["columns"])}  # type: ignore[arg-type]
+    except ValueError as error:
+        return f"columns: {error}"
+    missing = [field for field in WHOLE if field not in fields]
+    if values["complete"] and missing:
+        return f"complete = true, but columns has no {missing[0]}; add it, or write complete = false"
     return None

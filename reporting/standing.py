@@ -55,6 +55,14 @@ class Stretch(NamedTuple):
     end_us: int
 
 
+class Turn(NamedTuple):
+    """An instant at which a licence came to stand so: by an act, a correction, or the calendar."""
+
+    number: str
+    status: Status
+    at_us: int
+
+
 class _Part(NamedTuple):
     """A phase of one version of a licence, as far as both were."""
 
@@ -97,6 +105,23 @@ def stretches(versions: Iterable[Version], start_us: int, end_us: int, rules: Ru
         if told:
             told[-1] = told[-1]._replace(end_us=at_us)
         told.append(Stretch(number, status, at_us, end_us))
+    return told
+
+
+def turns(versions: Iterable[Version], start_us: int, end_us: int, rules: Rules) -> list[Turn]:
+    """Of each of a miner's licences, when its status changed from one instant until before another.
+
+    A licence that the register first hears of then turns at that moment, unless it is yet to begin.
+    """
+    before: dict[str, Status] = {}
+    told: list[Turn] = []
+    for part in sorted(_parts(versions, start_us - 1, end_us, rules), key=lambda part: part.start_us):
+        number, status = part.licence.number, part.status
+        stood = before.get(number)
+        new = status is not Status.NOT_YET if stood is None else status is not stood
+        if new and part.start_us >= start_us:
+            told.append(Turn(number, status, part.start_us))
+        before[number] = status
     return told
 
 

@@ -4,27 +4,31 @@
 (RFC 8785) of its own content, so that no byte of it can change unseen; the report's hash and BIP340
 signature must fit; then the report must agree with itself, by the equalities that its builder kept.
 
+Keys change. With the pool's published list of keys (`reporting.keyring`) the one key that a verifier trusts
+is enough for all that follow from it: the report may be signed by any of them that was in force.
+
 It trusts nothing but the key, needs no database and no clock, and cannot know whether what is told is true
 of the chain: for that, look up the blocks by their hashes.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import rfc8785
-from coincurve import PublicKeyXOnly
 
+from reporting.bip340 import ALGORITHM, is_signature, key_id, public_key_of, signed_by
 from reporting.equalities import MALFORMED, Broken, Check, reconcile, run_check, same
+from reporting.keyring import KeyRing, RingError, read_ring
 
 LARGEST_FILE: Final = 64 * 1024 * 1024
-_HEX32: Final = re.compile(r"[0-9a-f]{64}")
-_HEX64: Final = re.compile(r"[0-9a-f]{128}")
+_RING: Final = "the list of keys holds from its first event on and has the key that is trusted"
+_FIELDS: Final = ["key_id", "public_key", "signed_at", "type", "value"]
 
 
 def read_report(path: Path) -> bytes:
@@ -36,29 +40,47 @@ def read_report(path: Path) -> bytes:
     return data
 
 
-def key_id(public_key: bytes) -> str:
-    """The short name of a public key: the first 16 hex digits of its SHA-256."""
-    return hashlib.sha256(public_key).hexdigest()[:16]
+class _Trust(NamedTuple):
+    """Whose signatures count: ids by public key; with a ring, while the ring has the key in force."""
+
+    keys: Mapping[str, str]
+    ring: KeyRing | None
+
+    def refusal(self, public_key: str, at: dt.datetime) -> str | None:
+        """Why a signature of a key that is trusted does not count at an instant."""
+        if self.ring is None:
+            return None
+        return self.ring.keys[self.keys[public_key]].refusal(at)
 
 
-def verify(data: bytes, public_key: str) -> list[Check]:
+def verify(data: bytes, public_key: str, ring: bytes | None = None) -> list[Check]:
     """Checks a signed report; it is good when every check passed. A failed seal ends the list.
 
-    `public_key` is the pool's BIP340 key, 64 hex digits; raises ValueError when it cannot be one.
+    `public_key` is the pool's BIP340 key, 64 hex digits; raises ValueError when it cannot be one. With
+    `ring`, the pool's list of keys as it is published, it is the anchor: each key that it leads to counts
+    while it was in force.
     """
-    key = _public_key(public_key)
-    seals: list[tuple[str, Callable[[Any], str]]] = [
-        ("the file is the canonical form of its content", lambda envelope: _canonical(data, envelope)),
-        ("the envelope holds a report, its hash and one signature", _envelope_shape),
-        ("the hash is that of the report", _report_hash),
-        ("the signature names the key it is checked with", lambda envelope: _key_named(envelope, key)),
-        ("the signature is the key's over the report", lambda envelope: _signature(envelope, key)),
-    ]
+    key = public_key_of(public_key)
+    checks: list[Check] = []
+    trust = _Trust({key.hex(): key_id(key)}, None)
+    if ring is not None:
+        try:
+            trust, told = _follow(ring, key)
+        except RingError as error:
+            return [Check(_RING, False, str(error))]
+        checks.append(Check(_RING, True, told))
     try:
         envelope = json.loads(data)
     except MALFORMED as error:
-        return [Check("the file is JSON", False, f"{type(error).__name__}: {error}")]
-    checks = [Check("the file is JSON", True, f"{len(data)} bytes")]
+        return [*checks, Check("the file is JSON", False, f"{type(error).__name__}: {error}")]
+    checks.append(Check("the file is JSON", True, f"{len(data)} bytes"))
+    seals: list[tuple[str, Callable[[Any], str]]] = [
+        ("the file is the canonical form of its content", lambda envelope: _canonical(data, envelope)),
+        ("the envelope holds a report, its hash and signatures", _envelope_shape),
+        ("the hash is that of the report", _report_hash),
+        ("a signature names a key that may sign", lambda envelope: _keys_named(envelope, trust)),
+        ("the signature is the key's over the report", lambda envelope: _signatures(envelope, trust)),
+    ]
     for name, look in seals:
         checks.append(run_check(name, look, envelope))
         if not checks[-1].passed:
@@ -66,19 +88,19 @@ def verify(data: bytes, public_key: str) -> list[Check]:
     return checks + reconcile(envelope["report"])
 
 
+def _follow(ring: bytes, anchor: bytes) -> tuple[_Trust, str]:
+    """Whom the anchor leads to, and that in words; raises RingError."""
+    keys = read_ring(ring)
+    reached = keys.reached_from(anchor.hex())
+    trusted = {key.public_key: key.key_id for key in keys.keys.values() if key.key_id in reached}
+    told = (
+        f"{len(keys.entries)} events of {len(keys.keys)} keys, {len(reached)} of which follow from "
+        f"{key_id(anchor)}"
+    )
+    return _Trust(trusted, keys), told
+
+
 # The seals: from bytes to a signed report
-
-
-def _public_key(text: str) -> bytes:
-    if not _HEX32.fullmatch(text.lower()):
-        raise ValueError(f"public key {text[:80]!r} must be 64 hex digits")
-    try:
-        PublicKeyXOnly(bytes.fromhex(text))
-    except ValueError:
-        raise ValueError(
-            f"public key {text} is not on the curve; copy it again from the pool's key page"
-        ) from None
-    return bytes.fromhex(text)
 
 
 def _canonical(data: bytes, envelope: Any) -> str:
@@ -89,10 +111,15 @@ def _canonical(data: bytes, envelope: Any) -> str:
 
 def _envelope_shape(envelope: Any) -> str:
     same("fields of the envelope", sorted(envelope), ["report", "report_sha256", "signatures"])
-    same("number of signatures", len(envelope["signatures"]), 1)
-    fields = ["key_id", "public_key", "signed_at", "type", "value"]
-    same("fields of the signature", sorted(envelope["signatures"][0]), fields)
-    return "one signature"
+    signatures = envelope["signatures"]
+    if not isinstance(signatures, list) or not signatures:
+        raise Broken("there is no signature")
+    ours = [one for one in signatures if one["type"] == ALGORITHM]
+    for one in ours:
+        same("fields of the signature", sorted(one), _FIELDS)
+    if len({one["public_key"] for one in ours}) != len(ours):
+        raise Broken("a key signed twice: each key has one signature")
+    return f"{len(signatures)} signature{'s' if len(signatures) > 1 else ''}"
 
 
 def _report_hash(envelope: Any) -> str:
@@ -101,19 +128,49 @@ def _report_hash(envelope: Any) -> str:
     return digest
 
 
-def _key_named(envelope: Any, key: bytes) -> str:
-    signature = envelope["signatures"][0]
-    same("type of the signature", signature["type"], "bip340")
-    same("public key", signature["public_key"], key.hex())
-    same("key id", signature["key_id"], key_id(key))
-    same("time of signing and of making", signature["signed_at"], envelope["report"]["generated_at"])
-    return f"key {key_id(key)}"
+def _trusted(envelope: Any, trust: _Trust) -> list[Any]:
+    """The signatures that are of a key we trust; the others are nobody's whom we know."""
+    return [
+        one for one in envelope["signatures"] if one["type"] == ALGORITHM and one["public_key"] in trust.keys
+    ]
 
 
-def _signature(envelope: Any, key: bytes) -> str:
-    value = envelope["signatures"][0]["value"]
-    if not _HEX64.fullmatch(value):
-        raise Broken("the value must be 128 lower-case hex digits")
-    if not PublicKeyXOnly(key).verify(bytes.fromhex(value), bytes.fromhex(envelope["report_sha256"])):
-        raise Broken(f"the key {key_id(key)} did not sign this report")
-    return "BIP340"
+def _keys_named(envelope: Any, trust: _Trust) -> str:
+    found = _trusted(envelope, trust)
+    if not found:
+        hint = "; a key that took its place is found by the pool's list of keys" if trust.ring is None else ""
+        raise Broken(
+            f"no signature is of {_named(trust)}; there are: {_listed(envelope['signatures'])}{hint}"
+        )
+    made = envelope["report"]["generated_at"]
+    for one in found:
+        name = trust.keys[one["public_key"]]
+        same("key id", one["key_id"], name)
+        same("time of signing and of making", one["signed_at"], made)
+        refusal = trust.refusal(one["public_key"], dt.datetime.fromisoformat(made))
+        if refusal is not None:
+            raise Broken(f"signed on {made}, and {refusal}")
+    return f"key {', '.join(one['key_id'] for one in found)}"
+
+
+def _named(trust: _Trust) -> str:
+    names = list(trust.keys.values())
+    return (
+        f"key {names[0]}" if trust.ring is None else f"a key of the list that is trusted ({', '.join(names)})"
+    )
+
+
+def _listed(signatures: Any) -> str:
+    return ", ".join(f"{str(one['type'])[:40]} of {str(one.get('key_id'))[:40]}" for one in signatures)
+
+
+def _signatures(envelope: Any, trust: _Trust) -> str:
+    found = _trusted(envelope, trust)
+    for one in found:
+        if not is_signature(one["value"]):
+            raise Broken("the value must be 128 lower-case hex digits")
+        digest = bytes.fromhex(envelope["report_sha256"])
+        if not signed_by(bytes.fromhex(one["public_key"]), digest, bytes.fromhex(one["value"])):
+            raise Broken(f"the key {one['key_id']} did not sign this report")
+    others = [one for one in envelope["signatures"] if one not in found]
+    return f"BIP340; not checked: {_listed(others)}" if others else "BIP340"

@@ -9,7 +9,7 @@ import json
 import re
 import tomllib
 from dataclasses import fields
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import get_args
 
@@ -31,14 +31,20 @@ from pool.config import (
     load,
 )
 from pool.demo import MINERS, RIGS
+from pool.key_sources import COMMAND_SECONDS
+from pool.log_section import LogSection, WitnessSection
+from pool.log_store import KINDS as LEAF_KINDS
 from pool.register_auth import ATTEMPT_SECONDS, ATTEMPTS
 from pool.register_bulk import FILE_LIMIT
 from pool.register_changes import ROUTES
 from pool.register_views import LISTINGS
 from pool.settlement_config import SettlementSection
 from pool.sightings import NAMES_LIMIT
+from pool.signing_section import CmsSection, KeySection, SigningSection
+from pool.submissions import FILE_LIMIT as FILE_LIMIT_OF_RECEIPTS
 from register import proposal, tables
 from register.catalogue import messages
+from register.form_columns import FIELDS
 from register.gate import RefusalKind
 from register.licence import ActKind, Status
 from register.miner import LANGUAGES
@@ -47,6 +53,9 @@ from register.records import KINDS
 from register.rules import load_rules
 from register.rules_schema import SCHEMA, UNKNOWN_DEVICE_MODES
 from register.sighting import SightingKind
+from reporting.keyring import EVENT_SCHEMA, Action, KeyRing
+from reporting.keyring import SCHEMA as RING_SCHEMA
+from reporting.prices import COLUMNS, PLACES
 from stratum import (
     connection,
     limits,
@@ -71,6 +80,8 @@ STRATUM = (HOUSE / "docs" / "stratum.md").read_text("utf-8")
 OPERATOR = (HOUSE / "docs" / "operator.md").read_text("utf-8")
 REGISTER = (HOUSE / "docs" / "register.md").read_text("utf-8")
 MINER = (HOUSE / "docs" / "miner.md").read_text("utf-8")
+LOG = (HOUSE / "docs" / "log.md").read_text("utf-8")
+KEYS_PAGE = (HOUSE / "docs" / "keys.md").read_text("utf-8")
 README = (HOUSE / "README.md").read_text("utf-8")
 EXAMPLE = HOUSE / "configs" / "example.toml"
 DEFAULTS = ServerLimits()
@@ -218,7 +229,8 @@ def test_every_rule_stands_with_its_keys_and_values_and_confidence(rule: str) ->
     keys = dict(one.partition(" = ")[::2] for one in re.findall(r"`([^`]+)`", shown[1]))
     assert list(keys) == list(SCHEMA[rule])
     if not shown[2].startswith("kept for later"):
-        assert keys == {key: json.dumps(row.values[key]) for key in SCHEMA[rule]}
+        shown_values = {key: json.dumps(row.values[key]) for key in SCHEMA[rule] if key != "columns"}
+        assert {key: value for key, value in keys.items() if key != "columns"} == shown_values
 
 
 def test_every_route_of_the_register_is_told() -> None:
@@ -340,12 +352,45 @@ def test_the_example_shows_every_key_of_a_node_and_of_the_whole() -> None:
     assert set(shown) == set(Settings.model_fields) - {"demo_miners"}
 
 
+def test_the_example_shows_every_key_of_the_log_and_its_witnesses() -> None:
+    shown = tomllib.loads(whole_example())["log"]
+    assert set(shown) == set(LogSection.model_fields)
+    assert set(shown["witnesses"][0]) == set(WitnessSection.model_fields)
+
+
 def test_the_example_gives_the_class_that_it_changes_its_own_values() -> None:
     for name, values in tomllib.loads(whole_example())["stratum"]["device_classes"].items():
         device = next(device for device in TABLE if device.name == name)
         assert device.start is not None
         assert device.floor is not None
         assert values == {"start_difficulty": 1 << device.start, "min_difficulty": 1 << device.floor}
+
+
+def test_the_example_shows_every_source_of_a_key_and_the_service_for_state_signatures() -> None:
+    shown = tomllib.loads(whole_example())["signing"]
+    assert set(shown) == set(SigningSection.model_fields)
+    assert {key for source in shown["keys"] for key in source} == set(KeySection.model_fields)
+    assert set(shown["cms"]) == set(CmsSection.model_fields) - {"password_environment"}
+    assert shown["cms"]["time_mark"] is CmsSection.model_fields["time_mark"].default
+
+
+# docs/keys.md
+
+
+def test_the_page_on_keys_names_every_member_of_an_event_and_every_limit() -> None:
+    event = KeyRing().draft(Action.INTRODUCED, "01" * 32, datetime.now(UTC), "r", authorised_by=None)
+    for name in [*event, *Action]:
+        assert f"`{name}`" in KEYS_PAGE, name
+    for phrase in (f'"{RING_SCHEMA}"', f'"{EVENT_SCHEMA}"', f"within {COMMAND_SECONDS:g} seconds"):
+        assert phrase in " ".join(KEYS_PAGE.split()), phrase
+
+
+# docs/log.md
+
+
+@pytest.mark.parametrize("kind", sorted(LEAF_KINDS))
+def test_every_kind_of_entry_of_the_log_has_a_row(kind: str) -> None:
+    assert f"\n| `{kind}` |" in LOG
 
 
 # All pages
@@ -367,6 +412,19 @@ def test_every_command_that_a_page_shows_exists(page: Path) -> None:
         below = getattr(found, "commands", None)
         if below is not None and len(words) > 1:
             assert words[1] in below, words
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    [
+        *(f"`{field}`" for field in FIELDS),
+        f"up to {FILE_LIMIT_OF_RECEIPTS // 1_000_000} MB",
+        f"Up to {PLACES} decimals",
+        *(f"`{name}`" for name in COLUMNS),
+    ],
+)
+def test_what_the_accountants_page_names_is_in_the_code(phrase: str) -> None:
+    assert phrase in " ".join((HOUSE / "docs" / "income.md").read_text("utf-8").split())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from embit.psbt import PSBT
@@ -33,7 +34,7 @@ KEY = SigningKey(b"\x07" * 32)
 PUBLISHER = Publisher(
     PoolFacts(name="Test DMP LLP", bin=BINS[0], chain="regtest", address=ADDRESS, commission_bps=150),
     RULES,
-    KEY,
+    (KEY,),
     "0.1.0",
 )
 HOUR = 3_600_000_000
@@ -226,7 +227,7 @@ def told(outcome: Outcome) -> list[str]:
     return [f"{one.kind} | {shown}" for one in outcome.tallies for shown in one.shown]
 
 
-def content(envelope: bytes) -> dict[str, object]:
+def content(envelope: bytes) -> dict[str, Any]:
     report = json.loads(envelope)["report"]
     assert isinstance(report, dict)
     return report

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import sqlalchemy as sa
+from bitcoin.core import CTransaction, CTxIn, CTxOut
+from bitcoin.core.script import CScript
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payouts import journal
@@ -94,6 +96,8 @@ async def send(world: World, number: int) -> str:
     """The payout's transaction is signed and sent; its txid."""
     txid = f"{number:064x}"
     async with world.engine.begin() as connection:
+        due = sa.select(payment).where(payment.c.payout_id == number).order_by(payment.c.number)
+        paid = [CTxOut(one.amount_sat, CScript(one.script)) for one in await connection.execute(due)]
         await connection.execute(
             sa.insert(payout_version).values(
                 payout_id=number,
@@ -106,7 +110,7 @@ async def send(world: World, number: int) -> str:
                 fee_rate_sat_kvb=1000,
                 signed_us=world.now_us,
                 txid=txid,
-                raw=b"\x02",
+                raw=CTransaction([CTxIn()], paid).serialize(),
                 sent_us=world.now_us,
             )
         )

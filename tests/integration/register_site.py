@@ -152,7 +152,7 @@ async def serving_register(
     clock = Clock()
     listen = Listen(host="127.0.0.1", port=free_port())
     settings = settings_with(directory, *four_eyes)
-    app = create_app(engine, settings, RULES, None, lambda: clock.now_us)
+    app = create_app(engine, settings, RULES, lambda: clock.now_us)
     server = WebServer(app, listen)
     running = asyncio.create_task(server.run())
     try:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from pool.income_metrics import IncomeMetrics
 from pool.metrics import Metrics
 from pool.register_metrics import RegisterMetrics
+from pool.sale_metrics import SaleMetrics
 from tests.integration.bitcoind_process import REPOSITORY
 from tests.integration.test_prometheus import program_or_skip
 
@@ -35,12 +39,12 @@ def test_alarms_sound_when_they_should_and_only_then() -> None:
 def test_every_series_that_an_alarm_asks_for_exists(name: str) -> None:
     """An alarm on a name that nobody tells would never sound."""
     metrics = Metrics()
-    told = {one.name for one in metrics.registry.collect()} | register_series()
+    told = {one.name for one in metrics.registry.collect()} | series_in_the_background()
     assert name.removesuffix("_total") in told
 
 
-def register_series() -> set[str]:
-    """Names of the register's series, as its source has them."""
-    source = (REPOSITORY / "pool" / "register_metrics.py").read_text("utf-8")
-    assert RegisterMetrics.__name__ in source
+def series_in_the_background() -> set[str]:
+    """Names of the series that collectors read now and then, as their sources have them."""
+    sources = [Path(str(inspect.getsourcefile(one))) for one in (RegisterMetrics, SaleMetrics, IncomeMetrics)]
+    source = "".join(one.read_text("utf-8") for one in sources)
     return {one.removesuffix("_total") for one in re.findall(r'"(dmpool_[a-z_]+)"', source)}

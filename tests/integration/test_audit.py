@@ -26,7 +26,7 @@ from pool.audit_sources import AuditError
 from pool.database import create_engine
 from pool.fpps_accrual import ChainDay
 from tests.conftest import TEMPLATE, administer, named
-from tests.integration.audit_world import HOUR, MORNING, Days, told
+from tests.integration.audit_world import HOUR, MORNING, Days, content, told
 from tests.integration.ledger_world import DAY, NOON
 
 _numbers = count(1)
@@ -308,3 +308,15 @@ def _command(arguments: list[str]) -> Result:
     cli = typer.Typer()
     cli.command()(cli_audit.command)
     return CliRunner().invoke(cli, arguments)
+
+
+async def test_i4_hours_and_payments_of_a_report_are_those_of_the_archive(days: Days) -> None:
+    """What a report commits to is computed again from the files; sales and sightings are taken as told."""
+    first = content(await days.report(DAY, reason="the archive has closed its hours"))
+    second = content(await days.report(NEXT, reason="the same"))
+    assert [len(one["commitments"]["hours"]) for one in (first, second)] == [6, 2]
+    assert [len(one["distributions"]) for one in (first, second)] == [0, 2]
+    assert first["commitments"]["hours_complete"] is True
+    outcome = await days.audit(DAY, THIRD)
+    assert told(outcome) == []
+    assert agreeing(outcome)["daily report"] == 6

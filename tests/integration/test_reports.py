@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from pool import report_facts
+from pool import report_facts_register
 from pool.database import refused
 from pool.register_store import append, load
 from pool.reports import Publisher, ReportError, build_report, get_report, list_reports
@@ -33,7 +33,7 @@ KEY = SigningKey(b"\x07" * 32)
 PUBLISHER = Publisher(
     PoolFacts(name="Test DMP LLP", bin=BINS[0], chain="regtest", address=ADDRESS, commission_bps=150),
     RULES,
-    KEY,
+    (KEY,),
     "0.1.0",
 )
 HOUR = 3_600_000_000
@@ -117,7 +117,7 @@ async def test_same_facts_make_the_same_report(world: World) -> None:
     """I7."""
     await a_day(world)
     envelope = await build_report(world.engine, DAY, PUBLISHER, NEXT_DAY)
-    later = Publisher(PUBLISHER.pool, RULES, KEY, "0.2.0")
+    later = Publisher(PUBLISHER.pool, RULES, (KEY,), "0.2.0")
     assert await build_report(world.engine, DAY, later, NEXT_DAY + HOUR) == envelope
     assert len(await list_reports(world.engine)) == 1
     assert await get_report(world.engine, DAY) == envelope
@@ -293,7 +293,7 @@ async def test_a_late_block_pays_a_miner_who_was_entered_after_its_day(
 
 
 async def test_a_day_of_many_changes_is_read_whole(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report_facts, "_CHUNK", 2)
+    monkeypatch.setattr(report_facts_register, "_CHUNK", 2)
     for minute in range(7):
         last = dt.date(2026, 10, 31) if minute % 2 else dt.date(2028, 12, 31 - minute)
         await correct(world, NOON + minute * 60_000_000, valid_to=last)

@@ -181,7 +181,8 @@ async def test_reports_come_byte_for_byte_and_verify(site: Site, world: World) -
     assert (code, body) == (200, second)
     assert headers["Content-Type"] == "application/json"
     assert headers["ETag"] == f'"{json.loads(second)["report_sha256"]}"'
-    assert (await site.get(f"/api/v1/reports/{DAY}/1"))[2] == first
+    number = json.loads(first)["report"]["version"]
+    assert (await site.get(f"/api/v1/reports/{DAY}/{number}"))[2] == first
     key = json.loads((await site.get("/api/v1/public-key"))[2])
     assert key["public_key"] == KEY.public_key
     assert all(check.passed for check in verify(body, key["public_key"]))
@@ -370,7 +371,8 @@ async def test_a_crowd_costs_one_look(world: World, tmp_path: Path) -> None:
 async def test_the_openapi_names_every_answer(site: Site) -> None:
     document = json.loads((await site.get("/openapi.json"))[2])
     assert {path for path in document["paths"] if "/register" not in path} == {
-        *("/api/v1/status", "/api/v1/public-key", "/api/v1/reports", "/healthz", "/readyz"),
+        *("/api/v1/status", "/api/v1/public-key", "/api/v1/keys", "/api/v1/reports", "/healthz", "/readyz"),
+        *("/api/v1/reports/{day}/{version}/signatures", "/log/checkpoint", "/log/tile/{path}"),
         *("/api/v1/reports/{day}", "/api/v1/reports/{day}/{version}", "/statements/{account}/{period}"),
     }
     for path in ("/api/v1/reports/{day}", "/api/v1/reports/{day}/{version}"):
@@ -392,7 +394,7 @@ async def test_a_head_without_end_is_cut_off(site: Site) -> None:
 
 async def test_a_taken_port_is_an_error_and_not_the_end_of_the_process(site: Site, world: World) -> None:
     listen = Listen(host="127.0.0.1", port=int(site.url.rpartition(":")[2]))
-    app = create_app(world.engine, settings_of(Path()), RULES, None)
+    app = create_app(world.engine, settings_of(Path()), RULES)
     with pytest.raises(OSError, match="in use"):
         await WebServer(app, listen).run()
 

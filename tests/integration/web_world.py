@@ -36,7 +36,10 @@ POOL: dict[str, Any] = {
     "commission_bps": 150,
 }
 PUBLISHER = Publisher(
-    PoolFacts(POOL["name"], POOL["bin"], POOL["chain"], ADDRESS, POOL["commission_bps"]), RULES, KEY, "test"
+    PoolFacts(POOL["name"], POOL["bin"], POOL["chain"], ADDRESS, POOL["commission_bps"]),
+    RULES,
+    (KEY,),
+    "test",
 )
 
 
@@ -81,7 +84,7 @@ async def serving(
         await accredit(engine)
     settings = settings_of(directory, stratum)
     listen = Listen(host="127.0.0.1", port=free_port())
-    server = WebServer(create_app(engine, settings, RULES, KEY.public_key, lambda: world.now_us), listen)
+    server = WebServer(create_app(engine, settings, RULES, lambda: world.now_us), listen)
     running = asyncio.create_task(server.run())
     try:
         async with aiohttp.ClientSession() as http:

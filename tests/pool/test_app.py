@@ -77,16 +77,6 @@ async def test_i6_a_silent_database_is_asked_again_for_the_register(
             await following
 
 
-def test_a_web_server_elsewhere_makes_no_key_of_its_own(tmp_path: Path) -> None:
-    """I7: a key that has signed nothing must not be shown as the one that verifies the reports."""
-    settings = settings_in(tmp_path)
-    assert app._public_key(settings, frozenset({Role.WEB})) is None
-    assert not (tmp_path / "keys" / "report.key").exists()
-    known = app._public_key(settings, ALL_ROLES)
-    assert known is not None
-    assert app._public_key(settings, frozenset({Role.WEB})) == known, "it shows the one that is there"
-
-
 @pytest.fixture
 def embedded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was asked of the embedded PostgreSQL; nothing is really started."""

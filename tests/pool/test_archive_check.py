@@ -19,6 +19,7 @@ from pool.archive_file import (
     Contents,
     HourWriter,
     Manifest,
+    in_version,
     manifest_bytes,
     paths_of,
     read_manifest,
@@ -42,7 +43,7 @@ def records(count: int) -> list[Record]:
     return [*shares, Reject(HOUR, 1, "rig0", "stale")]
 
 
-def close(directory: Path, hour_us: int, told: Sequence[Sequence[Record]]) -> Manifest:
+def close(directory: Path, hour_us: int, told: Sequence[Sequence[Record]], version: int = 2) -> Manifest:
     """As the ledger's archivist closes an hour, behind those that are there; a slice for each miner."""
     place = paths_of(directory, hour_us)
     newest = sorted(directory.rglob("*.json"))
@@ -54,7 +55,7 @@ def close(directory: Path, hour_us: int, told: Sequence[Sequence[Record]]) -> Ma
             contents.add(one)
             writer.add(one)
         written = writer.finish()
-    manifest = contents.manifest(
+    whole = contents.manifest(
         hour_us,
         written,
         slices=len(contents.miners),
@@ -62,15 +63,16 @@ def close(directory: Path, hour_us: int, told: Sequence[Sequence[Record]]) -> Ma
         total_before=before.total_after if before else 0,
         previous=before and sha256(before),
     )
+    manifest = in_version(whole, version)
     write_durably(place.manifest, manifest_bytes(manifest))
     return manifest
 
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
-    """Three hours, one of them without work."""
+    """Three hours, one of them without work; the first was closed before manifests had digests."""
     directory = tmp_path / "archive"
-    close(directory, HOUR, [records(5), records(0)])
+    close(directory, HOUR, [records(5), records(0)], version=1)
     close(directory, HOUR + HOUR_US, [records(0)])
     close(directory, HOUR + 4 * HOUR_US, [records(3)])
     return directory

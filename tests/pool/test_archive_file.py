@@ -23,6 +23,7 @@ from pool.archive_file import (
     Manifest,
     Worked,
     Written,
+    in_version,
     manifest_bytes,
     parse_manifest,
     paths_of,
@@ -169,14 +170,18 @@ def test_contents_are_what_passed() -> None:
     header = bytes(72) + (0x1703A30C).to_bytes(4, "little") + bytes(4)
     refused = [Reject(HOUR, 1, "rig1", "stale"), Reject(HOUR, 0, "x", "unauthorised")]
     found = Found(HOUR, 1, "rig1", 9, "ab", "cd", EASY, 5, 1, "ef", True)
-    told = batches([[share(), *refused, share(miner_id=2, header=header)], [], [found, refused[0]]], first=40)
+    other = share(miner_id=2, header=header)
+    told = batches([[share(), *refused, other], [], [found, refused[0], other]], first=40)
     contents = Contents()
     for batch in told:
         contents.add(batch)
     assert (contents.batches, contents.first_batch, contents.last_batch) == (3, 40, 42)
-    assert (contents.shares, contents.founds, contents.submitted) == (2, 1, 0)
+    assert (contents.shares, contents.founds, contents.submitted) == (3, 1, 0)
     assert contents.rejects == Counter(stale=2, unauthorised=1)
-    assert contents.miners == {"1": Worked(1, "16"), "2": Worked(1, "16")}
+    assert contents.miners == {
+        "1": Worked(1, "16", hashlib.sha256(PLAIN + EASY).hexdigest()),
+        "2": Worked(2, "32", hashlib.sha256((header + EASY) * 2).hexdigest()),
+    }
     assert contents.network_work == 2**256 // (0x03A30C * 2 ** (8 * (0x17 - 3)) + 1)
     with pytest.raises(ValueError, match="position 44 follows that at 42"):
         contents.add(told[2]._replace(position=44))
@@ -209,10 +214,20 @@ def test_a_manifest_that_was_changed_is_refused() -> None:
         json.dumps(json.loads(content)).encode(),
         content.replace(b'"batches":2', b'"batches":2,"batches":3'),
         content.replace(b'"batches":2', b'"more":1,"batches":2'),
-        content.replace(b'"version":1', b'"version":2'),
+        content.replace(b'"version":2', b'"version":1'),
+        content.replace(b'"version":2', b'"version":3'),
+        manifest_bytes(in_version(manifest(), 1)).replace(b'"version":1', b'"version":2'),
     ):
         with pytest.raises(ArchiveError, match=r"^here: "):
             parse_manifest(wrong, "here")
+
+
+def test_i4_manifests_of_version_1_are_read_to_the_byte() -> None:
+    first = manifest_bytes(in_version(manifest(), 1))
+    assert b"digest" not in first
+    assert manifest_bytes(parse_manifest(first)) == first
+    assert {id_: one.digest for id_, one in parse_manifest(first).miners.items()} == {"1": "", "12": ""}
+    assert in_version(manifest(), 2) == manifest()
 
 
 def test_hours_are_those_with_a_manifest_in_order(tmp_path: Path) -> None:

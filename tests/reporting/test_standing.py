@@ -26,6 +26,7 @@ from register.person import Actor, Role
 from register.register import Register
 from register.rules import Rules
 from reporting.daily import DayFacts, MinerFacts, build
+from reporting.daily_facts import Devices
 from reporting.equalities import reconcile
 from reporting.standing import Held, Stretch, live_through, stretches
 
@@ -97,10 +98,11 @@ class Office:
 
     def report(self, facts: DayFacts) -> dict[str, Any]:
         """The report of a day on which this miner worked."""
-        mine = MinerFacts(self.held(), 40, {}, 640)
-        return build(
-            replace(facts, miners=[mine], blocks=[], opening={}, entries=[], closing={}, rules=self.rules)
-        )
+        start_us, _ = facts.rules.day_bounds(facts.day)
+        mine = MinerFacts(self.held(), 40, {}, 640, start_us, start_us, Devices(1, 1, 0, ("dc",)))
+        money: dict[str, Any] = {"blocks": [], "opening": {}, "entries": [], "closing": {}}
+        others: dict[str, Any] = {"paid": [], "apart": [], "sale": [], "seen": [], "hours": []}
+        return build(replace(facts, miners=[mine], rules=self.rules, **money, **others))
 
 
 def test_i6_a_licence_cut_short_in_the_afternoon_leaves_the_morning(facts: DayFacts) -> None:
@@ -186,8 +188,8 @@ def test_a_licence_entered_in_the_day_is_told_from_then_on(facts: DayFacts) -> N
     report = office.report(facts)
     assert all(check.passed for check in reconcile(report))
     report["miners"][0]["licence"]["standing"][1]["status"] = "not_yet"
-    (failed,) = (check for check in reconcile(report) if not check.passed)
-    assert "miner alpha: worked, its licence no_licence, then not_yet" in failed.detail
+    failed = [check for check in reconcile(report) if not check.passed]
+    assert "miner alpha: worked, its licence no_licence, then not_yet" in failed[0].detail
 
 
 def test_what_is_entered_after_the_day_changes_nothing_of_it(facts: DayFacts) -> None:
