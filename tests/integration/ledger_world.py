@@ -27,6 +27,8 @@ from tests.integration.entering import enter_miner
 
 RULES = load_rules(Path(__file__).parents[2] / "configs" / "rules.toml")
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
+UNITS = tuple(f"rig{number}" for number in range(1, 10))
+"""Of each miner."""
 BINS = ("230440000105", "940140000385", "040340000097")
 NOON = 1_795_503_600_000_000
 """12:00 in Kazakhstan on 24 November 2026."""
@@ -137,8 +139,7 @@ class World:
     async def settle_in(self) -> None:
         """Enter the miners and the gateway."""
         for number, one in enumerate(BINS, 1):
-            units = ("rig1", "rig2")
-            self.miners.append(await enter_miner(self.engine, f"miner{number}", one, workers=units))
+            self.miners.append(await enter_miner(self.engine, f"miner{number}", one, workers=UNITS))
         self._number = await register_gateway(self.engine, uuid4(), "test")
 
     def memory(self) -> dict[str, Any]:

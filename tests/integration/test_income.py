@@ -14,8 +14,8 @@ from alembic import command
 
 from pool import income, register_store
 from pool.clock import instant
-from pool.database import alembic_config
 from pool.reports import build_report, get_report
+from pool.schema import alembic_config
 from pool.tables_log import log_leaf
 from register.clerk import Terms
 from register.pool_data import Accreditation

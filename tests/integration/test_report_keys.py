@@ -21,11 +21,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from pool import app, key_ceremony, log_store, report_keys
 from pool.clock import instant, unix_microseconds
 from pool.config import load
-from pool.database import alembic_config, create_engine
+from pool.database import create_engine
 from pool.key_ceremony import Ceremony, Done, Held
 from pool.key_sources import signers_of
 from pool.reports import ReportError, build_report
 from pool.resources import key_file, signers
+from pool.schema import alembic_config
 from pool.signing_section import SigningSection
 from pool.tables import report
 from pool.tables_log import log_leaf

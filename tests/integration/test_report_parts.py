@@ -19,8 +19,7 @@ from register.sighting import Seen, Sighting, SightingKind
 from reporting import signing
 from reporting.daily_first import in_first_schema
 from reporting.verify import verify
-from tests.integration.entering import WORKERS
-from tests.integration.ledger_world import DAY, NOON, RULES, World
+from tests.integration.ledger_world import DAY, NOON, RULES, UNITS, World
 from tests.integration.paid_world import confirm, lose, mature, mine, reserve, send
 from tests.integration.test_reports import HOUR, KEY, NEXT_DAY, PUBLISHER, a_day, content, officer
 
@@ -51,7 +50,7 @@ async def test_o07_units_that_worked_are_known_whatever_they_were_called(world: 
         clerk.exclude_device("miner2-rig7", DAY)
     told = await report(world)
     first, second, third = told["miners"]
-    units = len(WORKERS)
+    units = len(UNITS)
     assert (first["devices_registered"], first["devices_active"], first["workers_unmatched"]) == (units, 2, 0)
     assert (second["devices_registered"], second["devices_active"], second["workers_unmatched"]) == (
         *(units - 1, 0),
@@ -96,7 +95,7 @@ async def test_days_before_the_names_were_kept_say_that_they_are_not_known(world
         await connection.execute(sa.text("UPDATE report_base SET workers_from = :day"), later)
     told = await report(world)
     assert [row["devices_active"] for row in told["miners"]] == [None, None, None]
-    assert told["totals"]["devices_registered"] == 3 * len(WORKERS)
+    assert told["totals"]["devices_registered"] == 3 * len(UNITS)
 
 
 async def test_what_the_register_and_the_gateways_saw_of_the_day(world: World) -> None:

@@ -27,7 +27,7 @@ COMMISSION_BPS = 137
 MINERS = {"altai": "940140000385", "ekibastuz": "990140004654", "saryarqa": "061211600012"}
 
 
-async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: float = 90.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: float = 180.0) -> None:
     """Wait for a condition; the wait is a bound, not a measure."""
     try:
         async with asyncio.timeout(seconds):
@@ -182,7 +182,7 @@ async def test_a_private_signet(database_url: str, engine: AsyncEngine, tmp_path
         pool.start()
         try:
             async with mining(pool, 800_000):
-                await until(lambda: _reached(node, 5), "5 blocks on the node", 180)
+                await until(lambda: _reached(node, 5), "5 blocks on the node", 400)
             await until(lambda: _settled(engine, 5), "5 blocks confirmed in the ledger")
             await assert_best_block_is_the_pools(node, engine)
             await assert_money_agrees(engine, pool)
@@ -211,7 +211,7 @@ async def test_the_embedded_chain(database_url: str, engine: AsyncEngine, tmp_pa
             await until(
                 lambda: _at_least(engine, "SELECT count(*) FROM block WHERE state = 'mature'", 3),
                 "3 mature blocks",
-                180,
+                400,
             )
         assert await scalar(engine, "SELECT sum(shares) FROM slice") > shares
         report = await assert_money_agrees_when_quiet(engine, pool)
