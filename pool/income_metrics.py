@@ -7,9 +7,7 @@ everywhere. Without PostgreSQL the series keep their last values, but the days g
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
-import logging
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -18,12 +16,10 @@ from prometheus_client.registry import Collector
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool.clock import unix_microseconds
-from pool.reading import DatabaseAway, reading
+from pool.reading import keep_reading, reading
 from pool.submissions import read_dues
 from register.rules import Rules
 from reporting.deadlines import Due, State
-
-log = logging.getLogger(__name__)
 
 READ_SECONDS: Final = 60.0
 
@@ -41,12 +37,7 @@ class IncomeMetrics(Collector):
 
     async def follow(self) -> None:
         """Read until cancelled."""
-        while True:
-            try:
-                await self.read()
-            except DatabaseAway as error:
-                log.debug("income metrics: %s", error)
-            await asyncio.sleep(READ_SECONDS)
+        await keep_reading(self.read, READ_SECONDS, "income metrics")
 
     async def read(self) -> None:
         """Read once; raises DatabaseAway."""

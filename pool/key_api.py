@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from pool import report_keys
 from pool.clock import instant
 from pool.reading import reading
-from pool.report_api import AWAY, LARGEST_VERSION, Problem
+from pool.report_api import AWAY, LARGEST_VERSION, problem
 from pool.tables import report
 from pool.tables_report_keys import report_signature
 from register.rules import Rules
@@ -70,7 +70,7 @@ def key_router(engine: AsyncEngine, rules: Rules, now_us: Callable[[], int]) -> 
 
     @router.get(
         "/public-key",
-        responses={404: {"model": Problem, "description": "No key was introduced yet."}, **AWAY},
+        responses={404: problem("No key was introduced yet."), **AWAY},
         summary="The key that verifies the reports of this moment",
     )
     async def _key() -> PublicKey:
@@ -92,7 +92,7 @@ def key_router(engine: AsyncEngine, rules: Rules, now_us: Callable[[], int]) -> 
     @router.get(
         "/reports/{day}/{version}/signatures",
         response_model=StoredSignatures,
-        responses={404: {"model": Problem, "description": "There is no such report."}, **AWAY},
+        responses={404: problem("There is no such report."), **AWAY},
         tags=["reports"],
         summary="The signatures that stand beside a report",
     )

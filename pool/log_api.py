@@ -17,7 +17,7 @@ from fastapi import APIRouter, HTTPException, Path, Response
 from pool.log_files import CHECKPOINT, LogFiles
 from pool.log_store import LogError
 from pool.reading import DatabaseAway
-from pool.report_api import Problem
+from pool.report_api import problem
 from reporting.tiles import parse_path
 
 log = logging.getLogger(__name__)
@@ -26,12 +26,10 @@ REFRESH_SECONDS: Final = 2.0
 _TEXT: Final = "text/plain; charset=utf-8"
 _BYTES: Final = "application/octet-stream"
 _KEEP: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
-_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
-    404: {"model": Problem, "description": "There is no such file in the log."}
-}
+_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {404: problem("There is no such file in the log.")}
 _CHECKPOINT: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "A signed note.", "content": {"text/plain": {"schema": {"type": "string"}}}},
-    503: {"model": Problem, "description": "The database is away, and nothing was published; ask again."},
+    503: problem("The database is away, and nothing was published; ask again."),
     **_ANSWERS,
 }
 _TILE: Final[dict[int | str, dict[str, Any]]] = {

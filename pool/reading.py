@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -45,3 +45,13 @@ async def reading(engine: AsyncEngine, seconds: float = READ_SECONDS) -> AsyncIt
         await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         async with connection.begin():
             yield connection
+
+
+async def keep_reading(read: Callable[[], Awaitable[None]], seconds: float, what: str) -> None:
+    """Read now and then until cancelled; what was read last stays while the database is away."""
+    while True:
+        try:
+            await read()
+        except DatabaseAway as error:
+            log.debug("%s: %s", what, error)
+        await asyncio.sleep(seconds)

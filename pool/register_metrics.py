@@ -7,7 +7,6 @@ same everywhere. Without PostgreSQL the series keep their last values and their 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
@@ -18,15 +17,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from pool import register_store
 from pool.clock import unix_microseconds
 from pool.live_register import LiveRegister
-from pool.reading import DatabaseAway, asking
+from pool.reading import asking, keep_reading
 from pool.register_figures import Figures, figures
 from register.digest import Digest, digest
 from register.register import Register
 from register.rules import Rules
 from register.rules_schema import UNKNOWN_DEVICE_MODES
 from register.sighting import Seen
-
-log = logging.getLogger(__name__)
 
 READ_SECONDS: Final = 5.0
 WORK_SECONDS: Final = 60.0
@@ -54,12 +51,7 @@ class RegisterMetrics(Collector):
 
     async def follow(self) -> None:
         """Read the register until cancelled."""
-        while True:
-            try:
-                await self.read()
-            except DatabaseAway as error:
-                log.debug("register metrics: %s", error)
-            await asyncio.sleep(READ_SECONDS)
+        await keep_reading(self.read, READ_SECONDS, "register metrics")
 
     async def read(self) -> None:
         """Read it once; raises DatabaseAway."""

@@ -7,9 +7,7 @@ their last values.
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
-import logging
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -19,13 +17,11 @@ from prometheus_client.registry import Collector
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool.clock import unix_microseconds
-from pool.reading import DatabaseAway, reading
+from pool.reading import keep_reading, reading
 from pool.sale_watch import Watch, watch
 from pool.tables import payout_event
 from pool.tables_sale import sale_confirmation
 from register.rules import Rules
-
-log = logging.getLogger(__name__)
 
 READ_SECONDS: Final = 30.0
 
@@ -44,12 +40,7 @@ class SaleMetrics(Collector):
 
     async def follow(self) -> None:
         """Read until cancelled."""
-        while True:
-            try:
-                await self.read()
-            except DatabaseAway as error:
-                log.debug("sale metrics: %s", error)
-            await asyncio.sleep(READ_SECONDS)
+        await keep_reading(self.read, READ_SECONDS, "sale metrics")
 
     async def read(self) -> None:
         """Read once; raises DatabaseAway."""

@@ -5,16 +5,9 @@ They describe what `migrations/versions/0008_daily.py` builds; both are only eve
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 
-from pool.tables import metadata
-
-
-def _required(name: str, kind: Any) -> sa.Column[Any]:
-    return sa.Column(name, kind, nullable=False)
-
+from pool.tables import metadata, required
 
 # The names that a batch brought of a miner's day and that the ledger had not met on it before. Who asks takes
 # each name once: a ledger that has just started does not know what was met, and writes names again.
@@ -24,7 +17,7 @@ worker_seen = sa.Table(
     sa.Column("batch_position", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("miner_id", sa.Integer, sa.ForeignKey("miner.id"), primary_key=True, autoincrement=False),
     sa.Column("day", sa.Date, primary_key=True),
-    _required("workers", sa.ARRAY(sa.Text)),
+    required("workers", sa.ARRAY(sa.Text)),
     sa.CheckConstraint("cardinality(workers) >= 1", name="workers"),
     sa.Index("worker_seen_day_idx", "day"),
 )
@@ -33,9 +26,9 @@ report_base = sa.Table(
     metadata,
     sa.Column("id", sa.SmallInteger, primary_key=True, autoincrement=False),
     # What the salts of the rows are made with; it leaves the database in no report.
-    _required("salt_secret", sa.LargeBinary),
+    required("salt_secret", sa.LargeBinary),
     # From this day on `worker_seen` is whole.
-    _required("workers_from", sa.Date),
+    required("workers_from", sa.Date),
     sa.CheckConstraint("id = 1", name="one"),
     sa.CheckConstraint("octet_length(salt_secret) >= 16", name="salt_secret"),
 )

@@ -8,33 +8,22 @@ submission.
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 
-from pool.tables import metadata
-
-
-def _id() -> sa.Column[int]:
-    return sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True)
-
-
-def _required(name: str, kind: Any, *constraints: sa.ForeignKey) -> sa.Column[Any]:
-    return sa.Column(name, kind, *constraints, nullable=False)
-
+from pool.tables import identity, metadata, required
 
 form = sa.Table(
     "form",
     metadata,
-    _id(),
-    _required("form", sa.Text),
+    identity(),
+    required("form", sa.Text),
     # The month, like 2026-11.
-    _required("period", sa.Text),
-    _required("version", sa.Integer),
+    required("period", sa.Text),
+    required("version", sa.Integer),
     sa.Column("sha256", sa.Text, nullable=False, unique=True),
     sa.Column("replaces_sha256", sa.Text, sa.ForeignKey("form.sha256"), unique=True),
-    _required("envelope", sa.LargeBinary),
-    _required("built_at", sa.DateTime(timezone=True)),
+    required("envelope", sa.LargeBinary),
+    required("built_at", sa.DateTime(timezone=True)),
     sa.UniqueConstraint("form", "period", "version"),
     sa.CheckConstraint("(version = 1) = (replaces_sha256 IS NULL)", name="versions"),
     sa.CheckConstraint("period ~ '^[0-9]{4}-[0-9]{2}$'", name="period"),
@@ -43,48 +32,48 @@ form = sa.Table(
 price = sa.Table(
     "price",
     metadata,
-    _id(),
-    _required("day", sa.Date),
-    _required("asset", sa.Text),
-    _required("value", sa.Numeric),
-    _required("currency", sa.Text),
-    _required("source", sa.Text),
-    _required("reason", sa.Text),
-    _required("entered_us", sa.BigInteger),
-    _required("actor", sa.Text),
+    identity(),
+    required("day", sa.Date),
+    required("asset", sa.Text),
+    required("value", sa.Numeric),
+    required("currency", sa.Text),
+    required("source", sa.Text),
+    required("reason", sa.Text),
+    required("entered_us", sa.BigInteger),
+    required("actor", sa.Text),
     sa.CheckConstraint("value > 0", name="value"),
     sa.Index("price_day_asset_idx", "day", "asset"),
 )
 calendar_day = sa.Table(
     "calendar_day",
     metadata,
-    _id(),
-    _required("day", sa.Date),
-    _required("working", sa.Boolean),
-    _required("source", sa.Text),
-    _required("reason", sa.Text),
-    _required("entered_us", sa.BigInteger),
-    _required("actor", sa.Text),
+    identity(),
+    required("day", sa.Date),
+    required("working", sa.Boolean),
+    required("source", sa.Text),
+    required("reason", sa.Text),
+    required("entered_us", sa.BigInteger),
+    required("actor", sa.Text),
     sa.Index("calendar_day_day_idx", "day"),
 )
 # A version of a form or of a daily report that went to one addressee (O-40).
 submission = sa.Table(
     "submission",
     metadata,
-    _id(),
+    identity(),
     sa.Column("form_sha256", sa.Text, sa.ForeignKey("form.sha256")),
     sa.Column("report_sha256", sa.Text, sa.ForeignKey("report.sha256")),
-    _required("addressee", sa.Text),
+    required("addressee", sa.Text),
     # As it was called on the day.
-    _required("addressee_name", sa.Text),
-    _required("sent_us", sa.BigInteger),
-    _required("transport", sa.Text),
+    required("addressee_name", sa.Text),
+    required("sent_us", sa.BigInteger),
+    required("transport", sa.Text),
     # Of the export that was sent, where the program made it; empty where a person sent one.
-    _required("file_name", sa.Text),
-    _required("file_sha256", sa.Text),
-    _required("note", sa.Text),
-    _required("recorded_us", sa.BigInteger),
-    _required("actor", sa.Text),
+    required("file_name", sa.Text),
+    required("file_sha256", sa.Text),
+    required("note", sa.Text),
+    required("recorded_us", sa.BigInteger),
+    required("actor", sa.Text),
     sa.CheckConstraint("num_nonnulls(form_sha256, report_sha256) = 1", name="document"),
     sa.CheckConstraint("addressee IN ('authorised_body', 'tax_authority')", name="addressee"),
     sa.CheckConstraint("transport IN ('file', 'hand')", name="transport"),
@@ -95,14 +84,14 @@ submission = sa.Table(
 receipt = sa.Table(
     "receipt",
     metadata,
-    _id(),
-    _required("submission_id", sa.BigInteger, sa.ForeignKey("submission.id")),
-    _required("text", sa.Text),
-    _required("file_name", sa.Text),
+    identity(),
+    required("submission_id", sa.BigInteger, sa.ForeignKey("submission.id")),
+    required("text", sa.Text),
+    required("file_name", sa.Text),
     sa.Column("file", sa.LargeBinary),
-    _required("file_sha256", sa.Text),
-    _required("recorded_us", sa.BigInteger),
-    _required("actor", sa.Text),
+    required("file_sha256", sa.Text),
+    required("recorded_us", sa.BigInteger),
+    required("actor", sa.Text),
     sa.CheckConstraint(
         "CASE WHEN file IS NULL THEN file_name = '' AND file_sha256 = '' AND text <> '' "
         "ELSE file_name <> '' AND file_sha256 = encode(sha256(file), 'hex') END",

@@ -7,16 +7,9 @@ than any signed before and has all its leaves; that its root is theirs is checke
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 
-from pool.tables import metadata
-
-
-def _required(name: str, kind: Any, *constraints: sa.ForeignKey) -> sa.Column[Any]:
-    return sa.Column(name, kind, *constraints, nullable=False)
-
+from pool.tables import metadata, required
 
 log_leaf = sa.Table(
     "log_leaf",
@@ -24,10 +17,10 @@ log_leaf = sa.Table(
     sa.Column("index", sa.BigInteger, primary_key=True, autoincrement=False),
     # The one before, so that no number is left out.
     sa.Column("previous", sa.BigInteger, sa.ForeignKey("log_leaf.index")),
-    _required("kind", sa.Text),
-    _required("at_us", sa.BigInteger),
-    _required("data", sa.LargeBinary),
-    _required("hash", sa.LargeBinary),
+    required("kind", sa.Text),
+    required("at_us", sa.BigInteger),
+    required("data", sa.LargeBinary),
+    required("hash", sa.LargeBinary),
     sa.CheckConstraint("(index = 0) = (previous IS NULL)", name="chain"),
     sa.CheckConstraint("previous = index - 1", name="gap"),
     # An entry bundle has two bytes for a length (C2SP tlog-tiles).
@@ -39,10 +32,10 @@ log_checkpoint = sa.Table(
     "log_checkpoint",
     metadata,
     sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
-    _required("root", sa.LargeBinary),
+    required("root", sa.LargeBinary),
     # The signed note, byte for byte, without cosignatures.
-    _required("note", sa.LargeBinary),
-    _required("signed_us", sa.BigInteger),
+    required("note", sa.LargeBinary),
+    required("signed_us", sa.BigInteger),
     sa.CheckConstraint("size >= 1", name="size"),
     sa.CheckConstraint("octet_length(root) = 32", name="root"),
 )
@@ -55,8 +48,8 @@ log_cosignature = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     # The key's id in a signed note, eight hex digits.
     sa.Column("key_id", sa.Text, primary_key=True),
-    _required("cosigned_s", sa.BigInteger),
-    _required("line", sa.Text),
-    _required("received_us", sa.BigInteger),
+    required("cosigned_s", sa.BigInteger),
+    required("line", sa.Text),
+    required("received_us", sa.BigInteger),
     sa.CheckConstraint("cosigned_s >= 0", name="cosigned"),
 )

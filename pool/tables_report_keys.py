@@ -6,27 +6,20 @@ key byte for byte as it is published, with its signatures; the other columns rep
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 
-from pool.tables import metadata
-
-
-def _required(name: str, kind: Any, *constraints: sa.ForeignKey) -> sa.Column[Any]:
-    return sa.Column(name, kind, *constraints, nullable=False)
-
+from pool.tables import metadata, required
 
 report_key_event = sa.Table(
     "report_key_event",
     metadata,
     sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
-    _required("at_us", sa.BigInteger),
-    _required("action", sa.Text),
-    _required("key_id", sa.Text),
+    required("at_us", sa.BigInteger),
+    required("action", sa.Text),
+    required("key_id", sa.Text),
     # Who asked for it; not published.
-    _required("actor", sa.Text),
-    _required("entry", sa.LargeBinary),
+    required("actor", sa.Text),
+    required("entry", sa.LargeBinary),
     sa.Column("sha256", sa.Text, nullable=False, unique=True),
     # Unique, so that the list of keys cannot fork.
     sa.Column("previous_sha256", sa.Text, sa.ForeignKey("report_key_event.sha256"), unique=True),
@@ -39,11 +32,11 @@ report_signature = sa.Table(
     "report_signature",
     metadata,
     sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
-    _required("report_sha256", sa.Text, sa.ForeignKey("report.sha256")),
-    _required("type", sa.Text),
-    _required("value", sa.LargeBinary),
-    _required("signed_us", sa.BigInteger),
-    _required("actor", sa.Text),
+    required("report_sha256", sa.Text, sa.ForeignKey("report.sha256")),
+    required("type", sa.Text),
+    required("value", sa.LargeBinary),
+    required("signed_us", sa.BigInteger),
+    required("actor", sa.Text),
     sa.CheckConstraint("type IN ('cms')", name="type"),
     sa.Index("report_signature_report_sha256_idx", "report_sha256"),
 )

@@ -7,40 +7,33 @@ that no two sales that stand are one trade of one exchange.
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 
-from pool.tables import metadata
-
-
-def _required(name: str, kind: Any, *constraints: sa.ForeignKey) -> sa.Column[Any]:
-    return sa.Column(name, kind, *constraints, nullable=False)
-
+from pool.tables import metadata, required
 
 sale_confirmation = sa.Table(
     "sale_confirmation",
     metadata,
     sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
-    _required("at_us", sa.BigInteger),
-    _required("actor", sa.Text),
-    _required("role", sa.Text),
-    _required("reason", sa.Text),
-    _required("action", sa.Text),
+    required("at_us", sa.BigInteger),
+    required("actor", sa.Text),
+    required("role", sa.Text),
+    required("reason", sa.Text),
+    required("action", sa.Text),
     # Unique, so that two rows never replace the same one.
     sa.Column("replaces", sa.BigInteger, sa.ForeignKey("sale_confirmation.seq"), unique=True),
-    _required("miner_id", sa.Integer, sa.ForeignKey("miner.id")),
-    _required("told_by", sa.Text),
-    _required("exchange", sa.Text),
+    required("miner_id", sa.Integer, sa.ForeignKey("miner.id")),
+    required("told_by", sa.Text),
+    required("exchange", sa.Text),
     # The name in one case of letters, as names are compared.
-    _required("exchange_key", sa.Text),
-    _required("licensor", sa.Text),
-    _required("licence", sa.Text),
-    _required("reference", sa.Text),
-    _required("sold_on", sa.Date),
-    _required("quantity_sat", sa.BigInteger),
-    _required("currency", sa.Text),
-    _required("amount", sa.Text),
+    required("exchange_key", sa.Text),
+    required("licensor", sa.Text),
+    required("licence", sa.Text),
+    required("reference", sa.Text),
+    required("sold_on", sa.Date),
+    required("quantity_sat", sa.BigInteger),
+    required("currency", sa.Text),
+    required("amount", sa.Text),
     sa.CheckConstraint("seq >= 1", name="seq"),
     sa.CheckConstraint("action IN ('entered', 'corrected', 'withdrawn')", name="action"),
     sa.CheckConstraint("(action = 'entered') = (replaces IS NULL)", name="replaces"),
