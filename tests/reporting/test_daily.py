@@ -19,6 +19,7 @@ from register.licence import Act, Licence
 from reporting.daily import BlockEvent, DayFacts, DoesNotReconcile, Edition, MinerFacts, PoolFacts, build
 from reporting.equalities import reconcile
 from reporting.standing import Version
+from tests.campaign import extent
 
 HOUR = 3_600_000_000
 
@@ -281,7 +282,8 @@ def worlds(draw: st.DrawFn) -> list[tuple[int, int, int]]:
     return draw(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1), st.integers(0, 20)), max_size=20))
 
 
-@settings(max_examples=25)
+@pytest.mark.campaign
+@settings(max_examples=extent(25, 100))
 @given(worlds())
 def test_i3_any_history_reconciles_day_by_day_and_the_days_join(
     world: Callable[[], Any], steps: list[tuple[int, int, int]]
@@ -300,6 +302,7 @@ def test_i3_any_history_reconciles_day_by_day_and_the_days_join(
     for later in range(20):
         quiet = lived.facts(first_day + dt.timedelta(days=later), sale=[], seen=[], hours=[])
         report = build(quiet)
+        assert all(check.passed for check in reconcile(report))
         assert {row["id"]: row["opening_sat"] for row in report["miners"]} == owed
         owed = {row["id"]: row["closing_sat"] for row in report["miners"]}
     final = Counter({1: 0, 2: 0, 3: 0})
