@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import urllib.error
@@ -24,6 +23,7 @@ import pytest
 
 from pool.bitcoind import Bitcoind
 from pool.node import NodeError
+from tests.integration.free_port import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 USER = "dmpool"
@@ -49,13 +49,6 @@ def bitcoind_or_skip() -> Path:
     if program is None:
         pytest.skip("no bitcoind: run tests/integration/install_bitcoind.sh, or set BITCOIND")
     return program
-
-
-def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class BitcoindProcess:

@@ -36,7 +36,7 @@ from reporting.note import (
     verified,
     verifier_key,
 )
-from tests.integration.bitcoind_process import free_port
+from tests.integration.free_port import free_port
 from tests.integration.ledger_world import ADDRESS, NOON, RULES
 from tests.integration.web_world import Site
 

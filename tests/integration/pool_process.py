@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pool.config import RULES_FILE
-from tests.integration.bitcoind_process import free_port
 from tests.integration.entering import enter_alone, made_up_address
+from tests.integration.free_port import free_port
 
 START_SECONDS = 60.0
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"

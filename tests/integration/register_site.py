@@ -27,8 +27,8 @@ from register.person import Actor, Person, Role, token_hash
 from register.pool_data import Accreditation, Requirement, Site, TestProtocol
 from register.rules import Rules
 from register.sighting import Seen, Sighting, SightingKind
-from tests.integration.bitcoind_process import free_port
 from tests.integration.entering import enter_miner, made_up_address
+from tests.integration.free_port import free_port
 from tests.integration.ledger_world import BINS, NOON, RULES
 
 BASE = "/api/v1/register"

@@ -23,7 +23,7 @@ from pool.cms_signer import CmsError, Service, Stored, beside, sign_beside
 from pool.key_api import NOT_VERIFIED
 from pool.signing_section import CmsSection
 from pool.tables import report
-from tests.integration.bitcoind_process import free_port
+from tests.integration.free_port import free_port
 from tests.integration.ledger_world import DAY, NOON, World
 from tests.integration.office import Office
 from tests.integration.web_world import serving

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.bitcoind_process import REPOSITORY, free_port
+from tests.integration.bitcoind_process import REPOSITORY
+from tests.integration.free_port import free_port
 from tests.integration.pool_process import PoolProcess
 from tests.integration.test_faults import machines
 from tests.integration.test_river import MINERS, until

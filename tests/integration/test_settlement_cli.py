@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 from pool.cli import cli
 from pool.wallet import bitcoins
-from tests.integration.bitcoind_process import REPOSITORY, free_port
+from tests.integration.bitcoind_process import REPOSITORY
 from tests.integration.entering import made_up_address
+from tests.integration.free_port import free_port
 from tests.integration.pool_process import PROGRAM
 from tests.integration.settlement_world import SettlementWorld, settlement_world
 from tests.integration.test_settlement import cold

@@ -22,8 +22,8 @@ from register.clerk import Terms
 from register.pool_data import Accreditation
 from reporting.daily import PoolFacts
 from reporting.signing import SigningKey
-from tests.integration.bitcoind_process import free_port
 from tests.integration.entering import ENTERED_US, FIRST, TESTER
+from tests.integration.free_port import free_port
 from tests.integration.ledger_world import ADDRESS, DAY, RULES, World
 
 KEY = SigningKey(bytes(31) + b"\x07")

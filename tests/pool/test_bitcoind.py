@@ -13,7 +13,7 @@ from aiohttp import web
 
 from pool.bitcoind import Bitcoind
 from pool.node import NodeDown, NodeError, NodeSyncing, NodeWrongChain
-from tests.integration.bitcoind_process import free_port
+from tests.integration.free_port import free_port
 from tests.pool.test_node import answer, header
 
 SECRET = "s3cr3t"
