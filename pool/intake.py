@@ -110,7 +110,7 @@ def _end_run(kept: Sorted, run: list[Share], found: Found | None, day_of: DayOf)
 
 def _ledger_shares(run: list[Share], found: Found | None) -> Iterator[LedgerShare]:
     for share in run:
-        wins = found is not None and found.credited and share is run[-1] and _solves(share, found)
+        wins = found is not None and found.credited and share is run[-1] and solves(share, found)
         yield LedgerShare(
             share.at_us,
             share.miner_id,
@@ -120,7 +120,8 @@ def _ledger_shares(run: list[Share], found: Found | None) -> Iterator[LedgerShar
         )
 
 
-def _solves(share: Share, found: Found) -> bool:
+def solves(share: Share, found: Found) -> bool:
+    """Whether the share's header is the block's; else its window ends behind the share all the same."""
     digest = hashlib.sha256(hashlib.sha256(share.header).digest()).digest()
     if digest[::-1].hex() == found.block_hash:
         return True

@@ -15,23 +15,12 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
+from reporting.dmpool_verify import Check
 from reporting.equalities_blocks import BLOCK_TERMS, BLOCKS
 from reporting.equalities_journal import ACCOUNTS
 from reporting.equalities_payments import PAYMENTS
 from reporting.equalities_rows import COMMITMENTS, COMPLIANCE, DEVICES, LICENCES, TOTALS
-from reporting.equality import (
-    HEX32,
-    MALFORMED,
-    Broken,
-    Check,
-    Look,
-    Object,
-    bounds,
-    moment,
-    run_check,
-    same,
-    whole,
-)
+from reporting.equality import HEX32, MALFORMED, Broken, Look, Object, bounds, moment, run_check, same, whole
 
 __all__ = [
     "FIRST_SCHEMA",

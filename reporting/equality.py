@@ -9,7 +9,9 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from reporting.dmpool_verify import Check
 
 MALFORMED: Final = (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError)
 """What reading a document of unknown shape raises."""
@@ -18,14 +20,6 @@ HEX32: Final = re.compile(r"[0-9a-f]{64}")
 Object = Mapping[str, Any]
 Look = Callable[[Any], str]
 """Answers with what it saw, or raises Broken or one of MALFORMED."""
-
-
-class Check(NamedTuple):
-    """One thing looked at: what it is in plain words, whether it holds, and what was seen."""
-
-    name: str
-    passed: bool
-    detail: str
 
 
 class Broken(Exception):

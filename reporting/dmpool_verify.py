@@ -1,0 +1,629 @@
+#!/usr/bin/env python3
+"""Checks what a dmpool pool publishes, on your machine, with Python 3.11+ and `pip install coincurve` alone.
+
+    python dmpool_verify.py --key KEY 2026-11-20.json             one report, check by check
+    python dmpool_verify.py --key KEY --keys keys.json reports/   many, and that they follow each other
+      --log DIR       a copy of the pool's log: it is signed, has these reports, and no others of their time
+      --old FILE      a checkpoint that you kept: the log still begins as it did then (with --log)
+      --proof FILE    in place of --log: a .tlog-proof that the one report is in the log
+      --archive DIR   the share archive as text, YYYY/MM/DD/HH.csv.gz: every share, and every split from them
+
+KEY is the pool's BIP340 public key, 64 hex digits, taken once over a channel you trust; --keys is its list of
+keys, in which one vouches for the next. Exit code 0: all checks passed; 1: one failed; 2: none could be made.
+No network and no clock is asked: look up yourself that blocks and txids are in the Bitcoin chain. To audit
+this file, read the methods check_...; their docstrings name the checks. Money is in satoshis, work in hashes.
+"""
+
+import argparse
+import base64
+import csv
+import datetime as dt
+import gzip
+import hashlib
+import hmac
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
+from itertools import chain, islice, pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from coincurve import PublicKeyXOnly
+
+MALFORMED = (LookupError, TypeError, ValueError, AttributeError, RecursionError, ArithmeticError, OSError)
+SIDES = ("opening_sat", "in_sat", "out_sat", "closing_sat")
+ROW_SUMS = ("accepted_shares", "work", "credited_sat", "per_share_sat", "closing_sat")
+OWED = (*ROW_SUMS[2:], "opening_sat", "matured_sat", "reversed_sat", "paid_sat", "corrected_sat")
+COUNTED = ("accepted_shares", "rejected_shares", "devices_registered", *OWED)
+BY_LAW = ("licence", "quarantine", "unauthorised")
+STATES = {"found": "pending", "submitted": "pending", "confirmed": "immature", "mature": "mature"}
+STATES |= {"orphaned": "orphan"}  # how the official form calls the states of a block
+STEPS = {"found submitted", "found confirmed", "found orphaned", "submitted confirmed", "submitted orphaned"}
+STEPS |= {"confirmed mature", "confirmed orphaned", "mature orphaned", "orphaned confirmed"}
+ACCOUNTS = r"asset:coinbase:(immature|mature)|miner:\d+:(immature|payable|paying)|pool:orphan_loss:\d+"
+ACCOUNTS += "|pool:(commission:(immature|earned)|network_fees|fpps|correction)"
+
+
+class Check(NamedTuple):
+    """One thing looked at: what it is in plain words, whether it holds, and what was seen."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+class Row(dict[str, Any]):
+    """A JSON object whose members are attributes too."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+
+def run_check(look: Callable[..., object], *subject: Any) -> Check:
+    """The outcome of a look; nothing that a file says can end the verifier."""
+    name = look.__doc__ or ""
+    try:
+        return Check(name, True, str(look(*subject) or "holds"))
+    except MALFORMED as error:
+        return Check(name, False, str(error) if type(error) is ValueError else f"malformed: {error!r}")
+
+
+def need(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(otherwise)
+
+
+def same(what: str, left: object, right: object) -> None:
+    """Raises ValueError unless both sides are equal and of one type (in JSON, true is not 1)."""
+    need(left == right and type(left) is type(right), f"{what}: {left!r:.300} is not {right!r:.300}")
+
+
+def tells(what: str, row: Row, **expected: object) -> None:
+    """Raises ValueError unless each member of a row is what follows from others."""
+    for key, value in expected.items():
+        same(f"{what}: {key}", row[key], value)
+
+
+def total(rows: Iterable[Row], key: str) -> int:
+    return sum(int(row[key]) for row in rows)
+
+
+def canonical(value: Any) -> bytes:
+    """RFC 8785, for names in ASCII; raises TypeError or ValueError for a fraction or half a character."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def parse(data: bytes) -> Any:
+    """JSON; fractions and NaN become what `canonical` refuses."""
+    return json.loads(data, object_hook=Row, parse_float=Decimal, parse_constant=Decimal)
+
+
+def sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def moment(text: str) -> dt.datetime:
+    at = dt.datetime.fromisoformat(text)
+    need(at.tzinfo is not None, f"time {text} has no offset")
+    return at
+
+
+def divide(amount: int, work: dict[int, int]) -> dict[int, int]:
+    """Satoshis by work: rounded down, then one each to the largest remainders, ties to the lower id."""
+    whole = sum(work.values())
+    parts = {id_: amount * of // whole for id_, of in work.items()}
+    order = sorted(work, key=lambda id_: (-(amount * work[id_] % whole), id_))
+    return parts | {id_: parts[id_] + 1 for id_ in order[: amount - sum(parts.values())]}
+
+
+Node = tuple[bytes, list[int]]
+
+
+def leaf(row: dict[str, Any], salt: bytes = b"", sums: Iterable[str] = ()) -> Node:
+    return sha256(b"\0" + salt + canonical(row)), [int(row[name]) for name in sums]
+
+
+def tree(nodes: list[Node], sums: int = 0) -> Node:
+    """The root over leaves, and the sums of their numbers; without numbers it is the tree of RFC 9162."""
+    if len(nodes) < 2:
+        return nodes[0] if nodes else (sha256(b""), [0] * sums)
+    middle = 1 << (len(nodes) - 1).bit_length() - 1
+    both = tree(nodes[:middle], sums), tree(nodes[middle:], sums)
+    data = b"".join(one + b"".join(number.to_bytes(32, "big") for number in told) for one, told in both)
+    return sha256(b"\1" + data), [left + right for left, right in zip(both[0][1], both[1][1], strict=True)]
+
+
+class Key:
+    """A public key, since when it may sign, who vouches for it, and what ended it."""
+
+    def __init__(self, public_key: str, since: str | None = None, by: str | None = None) -> None:
+        self.public_key, self.by = public_key, by
+        self.since = self.last = None if since is None else moment(since)
+        self.id = sha256(bytes.fromhex(public_key)).hex()[:16]
+        self.ends: list[tuple[dt.datetime, str]] = []
+
+    def check(self, what: str, digest: bytes, value: bytes, at: str | None = None) -> None:
+        """Raises ValueError unless this is its signature, and it might sign at that instant."""
+        if at is not None:
+            need(not self.since or self.since <= moment(at), f"{what}: {at} is before key {self.id} began")
+            for since, end in self.ends:
+                need(moment(at) < since, f"{what}: made on {at}, and key {self.id} was {end} {since}")
+        good = len(value) == 64 and PublicKeyXOnly(bytes.fromhex(self.public_key)).verify(value, digest)
+        need(good, f"{what}: the key {self.id} did not sign it")
+
+
+class Trust(dict[str, Key]):
+    """Who may sign, by public key: the one you trust, and all that follow from it in the pool's list."""
+
+    def __init__(self, public_key: str) -> None:
+        need(re.fullmatch("[0-9a-f]{64}", public_key) is not None, f"key {public_key[:80]!r}: 64 hex digits")
+        PublicKeyXOnly(bytes.fromhex(public_key))
+        self[public_key] = self.anchor = Key(public_key)
+
+    def check_keys(self, listed: bytes) -> str:
+        """the list of keys holds from its first event on and has the key that you trust"""
+        keys, before = dict[str, Key](), Row(event_sha256=None, event=Row(at="0001-01-02T00:00Z"))
+        for number, entry in enumerate(parse(listed).events, 1):
+            event, what, digest = entry.event, f"key event {number}", sha256(canonical(entry.event))
+            name, by, begins = event.key_id, event.authorised_by, event.action != "revoked"
+            tells(what, event, seq=number, previous=before.event_sha256, schema="dmpool-key-event/1")
+            tells(what, entry, event_sha256=digest.hex())
+            need(moment(before.event.at) <= moment(event.at), f"{what}: is dated before the one before it")
+            need(by is None or by in keys, f"{what}: is authorised by {by}, which is not in the list")
+            if begins:
+                need(name not in keys, f"{what}: key {name} is in the list already")
+                need(event.action in ("introduced", "rotated"), f"{what}: {event.action} is nothing known")
+                need(event.valid_from == event.at or number == 1, f"{what}: {name} begins at another time")
+                keys[name] = Key(event.public_key, event.valid_from, by)
+            tells(what, event, key_id=keys[name].id, public_key=keys[name].public_key)
+            signers = [name, by][not begins : 1 + bool(by)]
+            same(f"{what}: signed by", [one.key_id for one in entry.signatures], signers)
+            for one in entry.signatures:
+                keys[one.key_id].check(what, digest, bytes.fromhex(one.value), event.at)
+            if begins and by is not None:
+                keys[by].last = moment(event.at)
+            if event.action == "rotated":
+                keys[by].ends.append((moment(event.at), f"replaced by {name} on"))
+            elif not begins:
+                until, last = moment(event.valid_to), keys[name].last
+                need(bool(by and last and last <= until <= moment(event.at)), f"{what}: not from {until} on")
+                need(not any("revoked" in end for _, end in keys[name].ends), f"{what}: is revoked already")
+                keys[name].ends.append((until, f"revoked ({event.reason}) from"))
+            before = entry
+        self[self.anchor.public_key] = keys[self.anchor.id]
+        for key in keys.values():  # a key stands behind the one that vouches for it
+            if key.by is not None and keys[key.by].public_key in self:
+                self[key.public_key] = key
+        return f"keys {', '.join(key.id for key in self.values())}"
+
+    def check_seal(self, data: bytes) -> str:
+        """the file is JSON in canonical form, with the hash of its report, signed by a key that may sign"""
+        envelope = parse(data)
+        need(canonical(envelope) == data, "by RFC 8785 the same content gives other bytes: it was changed")
+        same("members", sorted(envelope), ["report", "report_sha256", "signatures"])
+        digest, made = sha256(canonical(envelope.report)), envelope.report.generated_at
+        tells("envelope", envelope, report_sha256=digest.hex())
+        ours = [one for one in envelope.signatures if one.type == "bip340" and one.public_key in self]
+        others = [f"{one.type} of {one.get('key_id')}"[:60] for one in envelope.signatures if one not in ours]
+        names = ", ".join(key.id for key in self.values())
+        need(bool(ours), f"no signature is of {names}; there are {others}. A key that took its place: --keys")
+        for one in ours:
+            same("members", sorted(one), ["key_id", "public_key", "signed_at", "type", "value"])
+            key = self[one.public_key]
+            tells("signature", one, key_id=key.id, signed_at=made)
+            need(re.fullmatch("[0-9a-f]{128}", one.value) is not None, "a signature has 128 hex digits")
+            key.check("report", digest, bytes.fromhex(one.value), made)
+        return f"sha256 {digest.hex()}, signed by {ours[0].key_id}; not checked: {others or 'none'}"
+
+
+class Report(Row):
+    """What a daily report says, and whether it agrees with itself."""
+
+    def checks(self) -> list[Check]:
+        """All that must hold within a report."""
+        looks = [self.check_header, self.check_blocks, self.check_accounts, self.check_owed]
+        looks += [self.check_totals, self.check_payments, self.check_sale, self.check_commitments]
+        return [run_check(look) for look in looks]
+
+    def has(self, at: str) -> bool:
+        """Whether an instant is of this day."""
+        return moment(self.day_start) <= moment(at) < moment(self.day_end)
+
+    def check_header(self) -> str:
+        """the header gives schema, day and place in the chain of reports"""
+        start, end, made = moment(self.day_start), moment(self.day_end), moment(self.generated_at)
+        day, elapsed = dt.date.fromisoformat(self.report_date), int((min(made, end) - start).total_seconds())
+        tells("header", self, schema="kz-dmp-daily/2", timezone=self.day_start[-6:], day_complete=made >= end)
+        tells("header", self, elapsed_seconds=max(elapsed, 0))
+        same("days that begin and end it", [start.date(), end.date()], [day, day + dt.timedelta(1)])
+        need(min(self.sequence, self.version) >= 1, "sequence and version begin at 1")
+        same("only report 1 has none before it", self.previous_report_sha256 is None, self.sequence == 1)
+        for key in ("replaces_sha256", "correction_reason"):
+            same(f"only version 1 has no {key}", self[key] is None, self.version == 1)
+        for row in (*self.miners, self.totals):
+            tells("rows and totals", row, average_hashrate=str(int(row.work) // max(elapsed, 1)))
+        return f"{day}, version {self.version}, report {self.sequence}, {elapsed} seconds"
+
+    def check_blocks(self) -> str:
+        """each block is wholly divided, by the work in its window and its terms; its history is possible"""
+        same("blocks named once each", len({block.hash for block in self.blocks}), len(self.blocks))
+        for block in self.blocks:
+            what, window, events = f"block {block.hash}", block.window, block.history
+            work, at = {row.miner_id: int(row.work) for row in block.miners}, [moment(x.at) for x in events]
+            tells(what, block, state=events[-1].state, found_at=events[0].at, status=STATES[block.state])
+            steps = {f"{one.state} {other.state}" for one, other in pairwise(events)}
+            need(events[0].state == "found" and steps <= STEPS, f"{what}: steps {steps - STEPS} cannot be")
+            need(at == sorted(at) and self.has(events[-1].at), f"{what}: its last step is not of this day")
+            same(f"{what}: miners named once each", len(block.miners), len(work))
+            same(f"{what}: has a window and has miners", bool(window), bool(work))
+            reward, kept = block.reward_sat, {"pool": block.fees_sat, "shared": 0}[block.transaction_fees]
+            rate = kept + (reward - kept) * block.commission_bps // 10_000 if work else reward
+            tells(what, block, reward_sat=block.subsidy_sat + block.fees_sat, commission_sat=rate)
+            same(f"{what}: miners and commission", total(block.miners, "amount_sat") + rate, reward)
+            amounts, falls = (divide(one, work) if work else {} for one in (reward - rate, rate))
+            for row in block.miners:
+                tells(what, row, amount_sat=amounts[row.miner_id], commission_sat=falls[row.miner_id])
+            if window:
+                sizes = {"pplns": window.multiple * int(block.network_work), "solo": 1, "fpps": 0}
+                tells(f"{what}: window", window, work=str(sum(work.values())), size=str(sizes[block.scheme]))
+                lacks = int(window.size) - int(window.work)
+                whole = lacks == 0 or (lacks > 0 and window.first_slice == 1)
+                need(whole, f"{what}: its window lacks {lacks} of work")
+        return f"{len(self.blocks)} blocks"
+
+    def moves(self) -> Iterator[tuple[str, str, int]]:
+        """All that moved on the day: account, why, and by how many satoshis what it holds or owes grew."""
+        for block in self.blocks:
+            parts = {f"miner:{row.miner_id}": ("payable", row.amount_sat) for row in block.miners}
+            parts["pool:commission"] = ("earned", block.commission_sat)
+            parts["asset:coinbase"] = ("mature", block.reward_sat)
+            for before, event in pairwise([Row(state=""), *block.history]):
+                borne = {f"miner:{row.miner_id}": row.amount_sat for row in event.get("borne_by_pool", ())}
+                for party, (mature, amount) in parts.items() if self.has(event.at) else ():
+                    lost, loss = borne.get(party, 0), f"pool:orphan_loss:{party[6:]}"
+                    old = f"{party}:{mature if before.state == 'mature' else 'immature'}"
+                    if event.state == "confirmed":
+                        yield from ((old, "credited", amount - lost), (loss, "", lost))
+                    elif event.state == "mature":
+                        yield from ((old, "", lost - amount), (f"{party}:{mature}", "matured", amount - lost))
+                    elif before.state in ("confirmed", "mature"):
+                        yield from ((old, "reversed", lost - amount), (loss, "", -lost))
+        for entry in self.journal.entries:
+            same(f"entry {entry.kind} ({entry.memo}): its sum", total(entry.postings, "amount_sat"), 0)
+            for one in entry.postings:
+                sign = 1 if one.account.startswith("asset:") else -1
+                yield one.account, entry.kind.split("_")[0], sign * one.amount_sat
+
+    def check_accounts(self) -> str:
+        """opening + in - out = closing for every account, and each moved as blocks and entries say (I3)"""
+        sums, moved = {"assets": Counter[str](), "liabilities": Counter[str]()}, dict[str, list[int]]()
+        for name, _, amount in self.moves():
+            moved.setdefault(name, [0, 0])[amount < 0] += abs(amount)
+        for row in self.journal.accounts:
+            name, (into, out) = row.account, moved.pop(row.account, [0, 0])
+            tells(f"account {name}", row, in_sat=into, out_sat=out, closing_sat=row.opening_sat + into - out)
+            for group in (re.sub(r":\d+", "", name), "assets" if name[:5] == "asset" else "liabilities"):
+                sums.setdefault(group, Counter()).update({side: row[side] for side in SIDES})
+        same("accounts that moved and are not told", [one for one in moved if any(moved[one])], [])
+        told = {row["class"]: row for row in self.journal.classes} | self.journal.totals
+        same("classes of accounts", sorted(told), sorted(sums))
+        for group, row in told.items():
+            tells(group, row, **{side: sums[group][side] for side in SIDES})
+        for side in ("opening_sat", "closing_sat"):
+            same(f"{side}: assets, and what is owed", sums["assets"][side], sums["liabilities"][side])
+        return f"{len(self.journal.accounts)} accounts, {sums['assets']['closing_sat']} satoshis on each side"
+
+    def check_owed(self) -> str:
+        """what each miner and the pool got, gave and is owed is what blocks, entries and accounts say"""
+        did: Counter[tuple[str, str]] = Counter()
+        parties = {f"miner:{row.id}": row for row in self.miners}
+        parties["pool:commission"] = Row(self.commission, per_share_sat=0, paid_sat=0)
+        same("miners named once each", len(parties), len(self.miners) + 1)
+        ids = {"miner:", *parties}
+        for name, why, amount in self.moves():
+            did[name.rpartition(":")[0], why] += amount
+        for one in self.journal.accounts:
+            known = (
+                re.fullmatch(ACCOUNTS, one.account) and f"miner:{re.sub(r'[^0-9]', '', one.account)}" in ids
+            )
+            need(bool(known), f"account {one.account} belongs to nobody in this report")
+            for side in ("opening_sat", "closing_sat"):
+                did[one.account.rpartition(":")[0], side] += one[side]
+            did[one.account, "ends"] += one.closing_sat
+        ends = [did[f"pool:commission:{kind}", "ends"] for kind in ("immature", "earned")]
+        tells("commission", self.commission, immature_sat=ends[0], earned_sat=ends[1])
+        for party, row in parties.items():
+            tells(party, row, **{key: did[party, key] for key in ("opening_sat", "closing_sat")})
+            tells(party, row, credited_sat=did[party, "credited"], matured_sat=did[party, "matured"])
+            tells(party, row, per_share_sat=did[party, "fpps"])
+            tells(party, row, reversed_sat=-did[party, "reversed"], paid_sat=-did[party, "payout"])
+            given = row.credited_sat + row.per_share_sat + row.corrected_sat - row.reversed_sat - row.paid_sat
+            tells(party, row, corrected_sat=did[party, "correction"], closing_sat=row.opening_sat + given)
+        return f"{len(self.miners)} miners are owed {self.totals.closing_sat} satoshis"
+
+    def check_totals(self) -> str:
+        """the totals are the sums of the rows; shares, work, refusals and licences go together (O-07)"""
+        sums = {key: total(self.miners, key) for key in COUNTED}
+        found, work = [self.has(block.found_at) for block in self.blocks], str(total(self.miners, "work"))
+        tells("totals", self.totals, miners=len(self.miners), blocks_found=sum(found), work=work, **sums)
+        for row in self.miners:
+            what, standing = f"miner {row.account}", row.licence.standing if row.licence else []
+            covered = any(one.status in ("in_force", "resumed") for one in standing)
+            tells(what, row, worked_without_licence=row.accepted_shares > 0 and not covered)
+            tells(what, row, rejected_shares=sum(row.rejected_by_reason.values()))
+            same(f"{what}: has work and has shares", row.work != "0", row.accepted_shares > 0)
+        active = [row.devices_active for row in self.miners]
+        tells("totals", self.totals, devices_active=None if None in active else sum(active))
+        law = {(one.id, why): one.rejected_by_reason.get(why, 0) for one in self.miners for why in BY_LAW}
+        rows = [one for one in self.compliance if one.kind == "shares_refused"]
+        told = {(one.miner_id, one.reason): one["count"] for one in rows}
+        same("shares refused by law, told twice", told, {key: count for key, count in law.items() if count})
+        without = [row.account for row in self.miners if row.worked_without_licence]
+        return f"{len(self.miners)} miners; worked without a licence, as it says: {without or 'nobody'}"
+
+    def check_payments(self) -> str:
+        """every payment that the journal booked is a distribution of this day, or told apart (O-32, Q-07)"""
+        rows, told, day = self.distributions, Counter[tuple[int, int]](), self.report_date
+        for number, row in enumerate(rows, 1):
+            what, gross = f"distribution {number}", row.quantity_sat + row.commission_sat
+            tells(what, row, row_no=number, distribution_date=day, gross_sat=gross)
+            quantity, commission = (
+                f"{Decimal(row[k]) / 10**8:.8f}" for k in ("quantity_sat", "commission_sat")
+            )
+            tells(what, row, quantity=quantity, commission_quantity=commission)
+            told[row.payout_id, row.miner_id] += row.quantity_sat if row.booked_on == day else 0
+        for row in self.bookings_apart:
+            need(row.what == "taken_back" or row.counts_for != day, "a payment of this day is told apart")
+            told[row.payout_id, row.miner_id] += row.quantity_sat * (1 if row.what == "paid" else -1)
+        for entry in self.journal.entries:
+            for one in entry.postings if entry.kind.startswith("payout_") else ():
+                if one.account.startswith("miner:"):
+                    told[entry.payout_id, int(one.account.split(":")[1])] -= one.amount_sat
+        same("payments told, less those of the journal", [one for one in told if told[one]], [])
+        same("payments named once each", len({(row.txid, row.vout) for row in rows}), len(rows))
+        need(all(row.quantity_sat > 0 for row in (*rows, *self.bookings_apart)), "a payment is of nothing")
+        sums = total(rows, "quantity_sat"), total(rows, "commission_sat")
+        tells("totals", self.totals, distributions=len(rows), distributed_sat=sums[0])
+        tells("totals", self.totals, distributed_commission_sat=sums[1])
+        return f"{len(rows)} payments, {self.totals.distributed_sat} satoshis"
+
+    def check_sale(self) -> str:
+        """what had to be sold follows from what was mined and sold, by both readings (O-50, O-51, Q-02)"""
+        for row in self.mandatory_sale:
+            what, sold = f"sale of miner {row.miner_id} in {row.period}", row.sold_eligible_sat
+            tells(
+                what,
+                row,
+                **{
+                    f"{key}_sat": total(row.parts, f"{key}_sat")
+                    for key in ("mined", "realised", "sold_eligible")
+                },
+            )
+            for part in row.parts:
+                sales = [one for one in row.confirmations if part["from"] <= one.sold_on <= part.to]
+                counts = [one for one in sales if one.licence and one.licensor in part.licensors]
+                tells(what, part, realised_sat=total(sales, "quantity_sat"))
+                tells(what, part, sold_eligible_sat=total(counts, "quantity_sat"))
+            for base in ("mined", "realised"):
+                of, due = row[f"{base}_sat"], sum(part[f"{base}_sat"] * part.share_bps for part in row.parts)
+                same(f"{what}: {base}", row[f"share_of_{base}_bps"], sold * 10_000 // of if of else None)
+                same(f"{what}: {base}", row[f"shortfall_of_{base}_sat"], max(-(-due // 10_000) - sold, 0))
+            tells(what, row, shortfall_sat=row[f"shortfall_of_{row.base}_sat"])
+            tells(what, row, rule_share_bps=row.parts[-1].share_bps)
+        return f"{len(self.mandatory_sale)} rows"
+
+    def check_commitments(self) -> str:
+        """what the report commits to are its rows and sums, and hours without a gap between them"""
+        told, rows = self.commitments, [Row(row) for row in self.miners]
+        root, sums = tree(sorted(leaf(row, bytes.fromhex(row.pop("salt")), ROW_SUMS) for row in rows), 5)
+        same("sums of the rows, and totals", sums, [int(self.totals[name]) for name in ROW_SUMS])
+        same("sums of the rows, and what is told", sums, [int(told.miners[name]) for name in ROW_SUMS])
+        tells("tree of the rows", told.miners, root=root.hex(), leaves=len(rows))
+        need(all(self.has(hour.hour) for hour in told.hours), "an hour of the archive is not of this day")
+        return f"{len(rows)} rows, {len(told.hours)} hours of the archive"
+
+
+def climb(node: bytes, index: int, size: int, path: list[bytes]) -> bytes:
+    """The root of a tree of `size` leaves from one of them and its inclusion proof (RFC 9162 2.1.3)."""
+    if size < 2 or not path:
+        return node if size == 1 and not path else b""
+    half, (*lower, top) = 1 << (size - 1).bit_length() - 1, path
+    if index < half:
+        return sha256(b"\1" + climb(node, index, half, lower) + top)
+    return sha256(b"\1" + top + climb(node, index - half, size - half, lower))
+
+
+class Published:
+    """Signed reports, and whether they follow each other and are in the log and the archive."""
+
+    def __init__(self, files: Iterable[bytes], trust: Trust) -> None:
+        self.trust, self.envelopes = trust, sorted(map(parse, files), key=lambda one: one.report.sequence)
+        self.reports = [Report(one.report) for one in self.envelopes]
+        newest = {one.report_date: one for one in sorted(self.reports, key=lambda one: one.version)}
+        self.days = [newest[day] for day in sorted(newest)]
+        self.span = self.reports[0].sequence, self.reports[-1].sequence
+
+    def check_chain(self) -> str:
+        """each report names the one before; days and hours begin as those before ended; none is missing"""
+        newest: dict[str, Row] = {}
+        for before, after in pairwise([None, *self.envelopes]):
+            report, what = after.report, f"report {after.report.sequence} of {after.report.report_date}"
+            if before is not None:
+                tells(what, report, sequence=before.report.sequence + 1)
+                tells(what, report, previous_report_sha256=before.report_sha256)
+            if (kept := newest.get(report.report_date)) is not None:
+                tells(what, report, version=kept.report.version + 1, replaces_sha256=kept.report_sha256)
+            newest[report.report_date] = after
+        for old, new in pairwise(self.days):
+            same(f"first instant of the day behind {old.report_date}", new.day_start, old.day_end)
+            ends = {row.account: row.closing_sat for row in old.journal.accounts if row.closing_sat}
+            begins = {row.account: row.opening_sat for row in new.journal.accounts if row.opening_sat}
+            wrong = [name for name in ends | begins if ends.get(name) != begins.get(name)]
+            same(f"accounts that end {old.report_date} otherwise than the next day begins", wrong, [])
+        for one, hour in pairwise(hour for day in self.days for hour in day.commitments.hours):
+            work = str(int(one.work_before) + int(one.work))
+            tells(f"hour {hour.hour}", hour, first_batch=one.last_batch + 1, work_before=work)
+        return f"{len(self.reports)} reports of {len(self.days)} days"
+
+    def checkpoint(self, note: str) -> tuple[int, bytes]:
+        """Size and root of the log by a checkpoint (C2SP tlog-checkpoint) that a key you trust has signed."""
+        (text, _, lines), pool = note.rpartition("\n\n"), self.reports[0].pool
+        origin, size, root = text.split("\n")
+        same("name of the log", origin, f"dmpool/{pool.bin}/{pool.chain}")
+        for line in lines.splitlines():
+            value = base64.b64decode(line.rpartition(" ")[2])
+            for key in self.trust.values():
+                of = f"{origin}\n".encode() + b"\xffdmpool/bip340-sha256" + bytes.fromhex(key.public_key)
+                if line.startswith(f"\u2014 {origin} ") and value[:4] == sha256(of)[:4]:
+                    key.check("checkpoint", sha256(f"{text}\n".encode()), value[4:])
+                    return int(size), base64.b64decode(root)
+        raise ValueError("the checkpoint is not signed by a key that you trust")
+
+    def check_entry(self, entry: Row, envelope: Row) -> None:
+        """Raises ValueError unless an entry of the log is that of a report."""
+        report = envelope.report
+        tells("entry of the log", entry, kind="report", sha256=envelope.report_sha256, day=report.report_date)
+        for key in ("version", "sequence", "commitments"):
+            same(f"entry of the log: {key}", entry[key], report[key])
+
+    def check_proof(self, proof: str) -> str:
+        """the report is in the log, by a proof of inclusion (C2SP tlog-proof) and the signed checkpoint"""
+        head, _, note = proof.partition("\n\n")
+        _, extra, index, *lines = head.split("\n")
+        entry, at = base64.b64decode(extra.removeprefix("extra ")), int(index.removeprefix("index "))
+        (size, root), path = self.checkpoint(note), [base64.b64decode(line) for line in lines]
+        self.check_entry(parse(entry), self.envelopes[-1])
+        same("end of the proof, and root", climb(sha256(b"\0" + entry), at, size, path), root)
+        return f"entry {at} of {size}"
+
+    def check_log(self, directory: Path, old: str | None) -> str:
+        """the log is signed, goes on from the checkpoint you kept, and has these reports and no others"""
+        (size, root), entries = self.checkpoint((directory / "checkpoint").read_text()), list[bytes]()
+        for number in range(-(-size // 256)):
+            digits = f"{number:0{-(-len(str(number)) // 3) * 3}}"
+            *above, last = [digits[at : at + 3] for at in range(0, len(digits), 3)]
+            full = directory.joinpath("tile/entries", *(f"x{one}" for one in above), last)
+            data = (full if full.exists() else full.with_name(f"{last}.p") / str(size % 256)).read_bytes()
+            while data:
+                length = 2 + int.from_bytes(data[:2], "big")
+                entries.append(data[2:length])
+                data = data[length:]
+        leaves: list[Node] = [(sha256(b"\0" + one), []) for one in entries[:size]]
+        same("root of the entries, and the signed one", tree(leaves)[0].hex(), root.hex())
+        told = {entry.sha256: entry for entry in map(parse, entries[:size]) if entry.kind == "report"}
+        for one in self.envelopes:
+            self.check_entry(told.pop(one.report_sha256, Row(kind="no entry of it")), one)
+        missing = [one.day for one in told.values() if one.sequence in range(*self.span)]
+        same("days of reports in the log that are not here", missing, [])
+        if old is not None:
+            before, kept = self.checkpoint(old)
+            need(before <= size, f"the log has {size} entries, and had {before} when you kept its checkpoint")
+            same("root of the log as you kept it", tree(leaves[:before])[0].hex(), kept.hex())
+        return f"{size} entries, root {root.hex()}"
+
+    def check_archive(self, archive: Path) -> str:
+        """every archived share did its work and is committed to; windows and splits follow from the shares"""
+        slices, top, anew = dict[int, Row](), 0, set[int]()
+        winners = {block.hash: 0 for day in self.days for block in day.blocks}
+        for report in self.days:
+            salts = {row.id: bytes.fromhex(row.salt) for row in report.miners}
+            for hour in report.commitments.hours:
+                file, old = f"{hour.hour[:10].replace('-', '/')}/{hour.hour[11:13]}.csv.gz", len(slices)
+                rows, leaves = read_hour(archive / file, slices, winners), list[Node]()
+                new = sorted(islice(reversed(slices), len(slices) - old))
+                need(
+                    not new or top < new[0], f"{file}: slice {new[:1]} is behind {top} of the hour before it"
+                )
+                top = max([top, *new])
+                for id_, row in rows.items():
+                    row.update(
+                        hour=hour.hour, miner_id=id_, work=str(row.work), digest=row.digest.hexdigest()
+                    )
+                    salt = hmac.digest(salts[id_], hour.hour.encode(), "sha256")[:16]
+                    leaves.append(leaf(row, salt, ("shares", "work")))
+                root, (shares, work) = tree(sorted(leaves), 2)
+                tells(f"hour {hour.hour}", hour, root=root.hex(), shares=shares, work=str(work))
+        for block in (block for day in self.days for block in day.blocks if block.window):
+            first, last = block.window.first_slice, block.window.last_slice
+            if first in slices and last in slices:
+                did = Counter({slices[first].miner: int(block.window.first_slice_work)})
+                for number in range(first + 1, last + 1):
+                    did[slices[number].miner] += slices[number].work
+                told = {row.miner_id: int(row.work) for row in block.miners}
+                same(f"block {block.hash}: work by miner in its window", dict(did), told)
+                if winners[block.hash]:  # else nobody was credited for the share that found it
+                    ends = [winners[block.hash], slices[last].hash]
+                    same("slice of the winning share, and last share of the window", ends, [last, block.hash])
+                anew.add(block.height)
+        return f"{len(slices)} slices; windows and splits made anew of the blocks {sorted(anew) or 'none'}"
+
+
+def read_hour(file: Path, slices: dict[int, Row], winners: dict[str, int]) -> dict[int, Row]:
+    """Shares, work and digest of an hour by miner; its rows (slice, miner, target, header) add to slices."""
+    rows: dict[int, Row] = {}
+    with gzip.open(file, "rt", newline="") as text:
+        for slice_, miner, target, header in csv.reader(text):
+            share, hard, number, id_ = bytes.fromhex(header), int(target, 16), int(slice_), int(miner)
+            hash_, work = sha256(sha256(share))[::-1].hex(), 2**256 // (hard + 1)
+            need(int(hash_, 16) <= hard, f"{file}: share {header} did not do its work")
+            row = rows.setdefault(id_, Row(shares=0, work=0, digest=hashlib.sha256()))
+            row.digest.update(share + bytes.fromhex(target))
+            row.update(shares=row.shares + 1, work=row.work + work)
+            piece = slices.setdefault(number, Row(miner=id_, work=0))
+            tells(f"{file}: slice {number}", piece, miner=id_)
+            piece.update(work=piece.work + work, hash=hash_)
+            if hash_ in winners:
+                winners[hash_] = number
+    return rows
+
+
+def examine(reports: dict[str, bytes], key: str, **beside: Path | None) -> dict[str, list[Check]]:
+    """All checks, by the file that they are of; `beside` are keys, log, old, proof, archive.
+
+    Raises ValueError for a key that is none, OSError for a file that cannot be read.
+    """
+    trust, told = Trust(key.lower()), dict[str, list[Check]]()
+    if keys := beside.get("keys"):
+        told[str(keys)] = [run_check(trust.check_keys, keys.read_bytes())]
+    for name, data in reports.items():
+        told[name] = [run_check(trust.check_seal, data)]
+        told[name] += Report(parse(data).report).checks() if told[name][0].passed else []
+    if all(checks[0].passed for checks in told.values()):
+        published, old = Published(reports.values(), trust), beside.get("old")
+        told["all reports"] = [run_check(published.check_chain)]
+        if proof := beside.get("proof"):
+            told[str(proof)] = [run_check(published.check_proof, proof.read_text())]
+        if log := beside.get("log"):
+            told[str(log)] = [run_check(published.check_log, log, old and old.read_text())]
+        if archive := beside.get("archive"):
+            told[str(archive)] = [run_check(published.check_archive, archive)]
+    return told
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("reports", nargs="+", type=Path)
+    parser.add_argument("--key", required=True)
+    for name in ("keys", "log", "old", "proof", "archive"):
+        parser.add_argument(f"--{name}", type=Path)
+    asked = vars(parser.parse_args())
+    try:
+        found = [sorted(one.glob("*.json")) if one.is_dir() else [one] for one in asked.pop("reports")]
+        told = examine({str(file): file.read_bytes() for file in chain(*found)}, asked.pop("key"), **asked)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    for name, checks in told.items():
+        failed = [check for check in checks if not check.passed]
+        for check in checks if len(told) < 4 else failed or checks[:1]:
+            print("ok  " if check.passed else "FAIL", f"{name}: {check.name}: {check.detail}")
+    failures = sum(not check.passed for checks in told.values() for check in checks)
+    print(f"{sum(map(len, told.values()))} checks, {failures or 'none'} failed")
+    return int(failures > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

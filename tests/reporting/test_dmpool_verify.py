@@ -1,0 +1,257 @@
+"""The stand-alone verifier against the rest of the program: two ways that must agree (I3, I4, I7)."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import sys
+import tokenize
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rfc8785
+from hypothesis import given
+from hypothesis import strategies as st
+
+from payouts import pplns
+from reporting import commitment, dmpool_verify
+from reporting.daily import DayFacts, build
+from reporting.dmpool_verify import (
+    Check,
+    Report,
+    Trust,
+    canonical,
+    climb,
+    divide,
+    examine,
+    leaf,
+    parse,
+    run_check,
+    tree,
+)
+from reporting.keyring import Action, KeyRing, RingError
+from reporting.merkle import Tree, leaf_hash
+from reporting.signing import SigningKey, encode, sign
+from tests.reporting.derived import numbers
+from tests.reporting.keys import ANCHOR, SECOND, THIRD, event, hour, published
+
+KEY = SigningKey(bytes.fromhex("b7e151628aed2a6abf7158809cf4f3c762e7160f38b4da56a784d9045190cfef"))
+ROUNDED = {"payout_id", "share_bps"}
+"""Told and not derived; or changed by so little that rounding hides it."""
+
+
+def failed(report: dict[str, Any]) -> list[Check]:
+    return [check for check in Report(parse(canonical(report))).checks() if not check.passed]
+
+
+def holder_of(report: Any, path: tuple[Any, ...]) -> Any:
+    for step in path[:-1]:
+        report = report[step]
+    return report
+
+
+def test_it_is_short_and_wants_nothing_but_coincurve() -> None:
+    source = Path(dmpool_verify.__file__).read_text()
+    wanted = {
+        name.partition(".")[0]
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [node.module or ""] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names]
+        )
+    }
+    assert wanted - sys.stdlib_module_names == {"coincurve"}
+    assert len(_code(source)) < 500
+
+
+def _code(source: str) -> set[int]:
+    """The numbers of lines that are neither blank nor comment nor docstring."""
+    nothing = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+    lines: set[int] = set()
+    for one in tokenize.generate_tokens(io.StringIO(source).readline):
+        if one.type not in nothing | {tokenize.ENDMARKER}:
+            lines.update(range(one.start[0], one.end[0] + 1))
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+            lines.difference_update(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    return lines
+
+
+def test_a_report_passes(facts: DayFacts) -> None:
+    told = examine({"one": encode(sign(build(facts), [KEY]))}, KEY.public_key)
+    assert [(name, len(checks)) for name, checks in told.items()] == [("one", 9), ("all reports", 1)]
+    assert all(check.passed and check.detail for checks in told.values() for check in checks)
+
+
+def test_i3_every_number_that_follows_from_others_is_checked(facts: DayFacts) -> None:
+    report = build(facts)
+    assert failed(report) == []
+    paths = [path for path in numbers(report) if path[-1] not in ROUNDED]
+    assert len(paths) >= 180
+    for path in paths:
+        holder, last = holder_of(report, path), path[-1]
+        before = holder[last]
+        if last == "size" and holder["first_slice"] == 1:
+            continue
+        for change in (1, -1):
+            holder[last] = str(int(before) + change) if isinstance(before, str) else before + change
+            assert failed(report), path
+        holder[last] = before
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("schema",), "kz-dmp-daily/1"),
+        (("timezone",), "+06:00"),
+        (("day_complete",), False),
+        (("report_date",), "2026-11-19"),
+        (("day_end",), "2026-11-22T00:00:00+05:00"),
+        (("generated_at",), "2026-11-20T12:00:00"),
+        (("correction_reason",), "none"),
+        (("blocks", 0, "state"), "confirmed"),
+        (("blocks", 0, "status"), "pending"),
+        (("blocks", 0, "history", 2, "state"), "orphaned"),
+        (("blocks", 0, "history", 2, "at"), "2026-11-21T00:00:00.000000+05:00"),
+        (("blocks", 0, "found_at"), "2026-11-19T04:00:00.000001+05:00"),
+        (("blocks", 0, "window"), None),
+        (("blocks", 0, "transaction_fees"), "nobody's"),
+        (("blocks", 0, "miners", 0, "miner_id"), 3),
+        (("blocks", 0, "miners", 0, "amount_sat"), 4.5),
+        (("miners", 0, "licence"), None),
+        (("miners", 0, "worked_without_licence"), True),
+        (("miners", 0, "name"), "Somebody else"),
+        (("miners", 0, "salt"), "00" * 16),
+        (("journal", "accounts", 0, "account"), "asset:coinbase:lost"),
+        (("journal", "accounts", 1, "account"), "miner:9:payable"),
+        (("journal", "classes"), []),
+        (("commission", "closing_sat"), True),
+        (("miners",), "none"),
+        (("totals",), None),
+        (("distributions", 1, "quantity"), "0.00000008"),
+        (("distributions", 1, "distribution_date"), "2026-11-19"),
+        (("distributions", 1, "booked_on"), "2026-11-19"),
+        (("distributions", 0, "payout_id"), 9),
+        (("bookings_apart", 0, "counts_for"), "2026-11-20"),
+        (("mandatory_sale", 0, "base"), "realised"),
+        (("mandatory_sale", 0, "parts", 0, "licensors"), ["NBK"]),
+        (("mandatory_sale", 0, "confirmations", 0, "quantity_sat"), 699),
+        (("commitments", "miners", "root"), "00" * 32),
+    ],
+)
+def test_other_fields_that_follow_from_others_are_checked(
+    facts: DayFacts, path: tuple[Any, ...], value: object
+) -> None:
+    report = build(facts)
+    holder = holder_of(report, path)
+    assert holder[path[-1]] != value
+    holder[path[-1]] = value
+    looked = run_check(
+        lambda: [check for check in Report(parse(json.dumps(report))).checks() if not check.passed]
+    )
+    assert looked.detail != "holds"
+
+
+def test_refusals_are_told_twice_alike(facts: DayFacts) -> None:
+    refused = replace(facts.miners[1], rejected={"licence": 3})
+    report = build(replace(facts, miners=[facts.miners[0], refused, facts.miners[2]]))
+    assert failed(report) == []
+    report["compliance"] = [row for row in report["compliance"] if row["kind"] != "shares_refused"]
+    assert "shares refused by law" in failed(report)[0].detail
+
+
+_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | _TEXT,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text("abcdz_09AZ", max_size=4), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+
+
+@given(_JSON)
+def test_i7_canonical_form_is_that_of_rfc_8785(value: Any) -> None:
+    assert canonical(value) == rfc8785.dumps(value)
+    assert parse(canonical(value)) == value
+
+
+@given(st.integers(0, 2**51), st.dictionaries(st.integers(1, 99), st.integers(1, 2**80), min_size=1))
+def test_i2_i4_a_division_is_that_of_the_ledger(amount: int, work: dict[int, int]) -> None:
+    assert divide(amount, work) == pplns.divide(amount, work)
+
+
+@given(
+    st.lists(st.tuples(st.binary(min_size=16, max_size=16), st.integers(0, 2**64)), max_size=20, unique=True)
+)
+def test_a_sum_tree_is_that_of_the_report(rows: list[tuple[bytes, int]]) -> None:
+    told = [(salt, {"work": str(work), "shares": work % 7}) for salt, work in rows]
+    names = ("shares", "work")
+    leaves = [commitment.leaf(salt, row, commitment.sums_of(row, names)) for salt, row in told]
+    root = commitment.Tree(leaves, 2).root
+    assert tree(sorted(leaf(row, salt, names) for salt, row in told), 2) == (root.hash, list(root.sums))
+
+
+@given(st.lists(st.binary(max_size=3), min_size=1, max_size=40), st.data())
+def test_i7_the_logs_tree_and_its_proofs(entries: list[bytes], data: st.DataObject) -> None:
+    log = Tree()
+    for one in entries:
+        log.append(leaf_hash(one))
+    assert tree([(dmpool_verify.sha256(b"\0" + one), []) for one in entries])[0] == log.root()
+    place = data.draw(st.integers(0, len(entries) - 1))
+    path = log.inclusion(place)
+    start = leaf_hash(entries[place])
+    assert climb(start, place, len(entries), path) == log.root()
+    for wrong in (path[:-1], [*path, bytes(32)], path[::-1]):
+        if wrong != path:
+            assert climb(start, place, len(entries), wrong) != log.root()
+
+
+_ACTS = st.lists(
+    st.tuples(
+        st.sampled_from(list(Action)),
+        st.sampled_from([ANCHOR, SECOND, THIRD]),
+        st.integers(0, 9),
+        st.sampled_from([None, ANCHOR, SECOND, THIRD]),
+    ),
+    max_size=8,
+)
+
+
+@given(_ACTS)
+def test_i7_whoever_may_sign_by_the_list_of_keys_may_sign_here(
+    acts: list[tuple[Action, SigningKey, int, SigningKey | None]],
+) -> None:
+    """Any list that holds, and who may sign when by it; what does not hold is refused here too."""
+    ring, at = KeyRing(), 0
+    for action, key, later, by in [(Action.INTRODUCED, ANCHOR, 0, None), *acts]:
+        at += later
+        try:
+            entry = event(ring, action, key, hour(at), by)
+            added = ring.added(entry)
+        except RingError:
+            refused = rfc8785.dumps({"events": [*ring.entries, entry]})
+            assert not run_check(Trust(ANCHOR.public_key).check_keys, refused).passed
+            continue
+        ring = added
+    reached = ring.reached_from(ANCHOR.public_key)
+    trust = Trust(ANCHOR.public_key)
+    assert run_check(trust.check_keys, published(ring)).passed
+    assert {key.id for key in trust.values()} == set(reached)
+    digest = bytes(32)
+    for signer in (ANCHOR, SECOND, THIRD):
+        if signer.public_key in trust:
+            for hours in range(-1, at + 2):
+                key = trust[signer.public_key]
+                at_hour = hour(hours).isoformat()
+                looked = run_check(key.check, "it", digest, signer.sign(digest), at_hour)
+                assert looked.passed == (ring.refusal(signer.key_id, hour(hours), reached) is None)
+
+
+def test_a_key_that_is_none_is_refused() -> None:
+    for text in ("", "00", "zz" * 32, "ff" * 32, "00" * 33):
+        with pytest.raises(ValueError, match=r"64 hex digits|public key|could not be parsed"):
+            Trust(text)
