@@ -9,11 +9,12 @@ digests that each report commits to are over these headers and targets (docs/rep
 from __future__ import annotations
 
 import gzip
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
-from pool.archive_file import ArchiveError, read_batches, read_manifest
+from pool.archive_file import ArchiveError, Manifest, read_batches, read_manifest
 from pool.durable import settle
 from pool.intake import DayOf, solves
 from pool.records import Found, Record, Share
@@ -29,20 +30,29 @@ def write_text(parquet: Path, text: Path, day_of: DayOf) -> None:
     ArchiveError.
     """
     manifest = read_manifest(parquet.with_suffix(".json"))
-    part = text.with_name(f".{text.name}.part")
     text.parent.mkdir(parents=True, exist_ok=True)
+    # A name of its own: a request that was given up may still be writing when the next one begins.
+    with tempfile.NamedTemporaryFile(dir=text.parent, prefix=f".{text.name}.", delete=False) as raw:
+        part = Path(raw.name)
+        try:
+            _pack(parquet, manifest, raw, day_of)
+        except BaseException:
+            part.unlink()
+            raise
+    settle(part, text)
+
+
+def _pack(parquet: Path, manifest: Manifest, raw: IO[bytes], day_of: DayOf) -> None:
     position = manifest.first_slice
-    with part.open("wb") as raw, gzip.GzipFile("", "wb", _LEVEL, raw, mtime=0) as packed:
+    with gzip.GzipFile("", "wb", _LEVEL, raw, mtime=0) as packed:
         for batch in read_batches(parquet):
             lines, position = _lines(batch.records, position, day_of)
             packed.write("".join(lines).encode())
     if position != manifest.next_slice:
-        part.unlink()
         raise ArchiveError(
             f"{parquet}: its shares make slices up to {position}, the manifest says {manifest.next_slice}; "
             f"restore it from a backup"
         )
-    settle(part, text)
 
 
 def _lines(records: Iterable[Record], position: int, day_of: DayOf) -> tuple[list[str], int]:

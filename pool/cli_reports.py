@@ -18,20 +18,23 @@ from rich.table import Table
 
 from pool import report_proofs, reports
 from pool.cli_cms import cms, signatures
-from pool.cli_options import ConfigOption, complain, console
+from pool.cli_options import ConfigOption, complain, console, tell_checks
+from pool.cli_report_pdf import pdf
+from pool.cli_verify import verify
 from pool.config import ConfigError, Settings, load
 from pool.log_store import LogError
 from pool.reports import Listed, ReportError
 from pool.resources import command_database, missing_key, publisher, rules_of, signers
 from reporting import miner_proof
 from reporting.daily import DoesNotReconcile
-from reporting.equality import Check
+from reporting.dmpool_verify import Check
 from reporting.verify import read_report
-from reporting.verify import verify as verify_report
 
 cli = typer.Typer(no_args_is_help=True, help="Signed daily reports.")
 cli.command()(cms)
 cli.command()(signatures)
+cli.command()(pdf)
+cli.command()(verify)
 
 DateOption = Annotated[
     dt.datetime, typer.Option("--date", formats=["%Y-%m-%d"], help="Day in Kazakhstan time.")
@@ -57,6 +60,7 @@ def build(
 
     async def work() -> bytes:
         async with command_database(settings) as engine:
+            await reports.settle(engine)
             return await reports.build_report(
                 engine,
                 date.date(),
@@ -126,25 +130,6 @@ def key(config: ConfigOption = None) -> None:
 
 
 @cli.command()
-def verify(
-    file: Annotated[Path, typer.Argument(help="The report file.")],
-    public_key: Annotated[str, typer.Option("--key", help="The pool's public key, 64 hex digits.")],
-    keys: Annotated[
-        Path | None,
-        typer.Option("--keys", help="The pool's list of keys (GET /api/v1/keys); --key is then its anchor."),
-    ] = None,
-) -> None:
-    """Check a report without trusting the pool; exits non-zero when anything is wrong."""
-    try:
-        ring = None if keys is None else read_report(keys)
-        checks = verify_report(read_report(file), public_key, ring)
-    except (OSError, ValueError) as error:
-        complain(str(error))
-        raise SystemExit(2) from None
-    _tell_checks(file, checks)
-
-
-@cli.command()
 def proof(
     date: DateOption,
     account: Annotated[str, typer.Option("--account", help="The miner's account.")],
@@ -184,11 +169,7 @@ def check_proof(
 
 def _tell_checks(file: Path, checks: list[Check]) -> None:
     """One line for each check; exits with 1 unless all passed."""
-    for check in checks:
-        mark = "[green]ok  [/]" if check.passed else "[red]FAIL[/]"
-        console.print(mark, end=" ")
-        console.print(f"{check.name}: {check.detail}", markup=False, highlight=False, soft_wrap=True)
-    failed = sum(not check.passed for check in checks)
+    failed = tell_checks(checks)
     if failed:
         complain(f"{file}: {failed} of {len(checks)} checks failed: do not trust this file")
         raise SystemExit(1)

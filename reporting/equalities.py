@@ -1,4 +1,4 @@
-"""The equalities that a daily report must satisfy by itself, whoever reads it.
+"""The equalities that a daily report, or an income form, must satisfy by itself, whoever reads it.
 
 `reconcile` recomputes, from the report alone, every number that follows from others: each block's
 commission and division, what the day's steps of blocks did to every account, what each miner is owed and
@@ -17,10 +17,12 @@ from typing import Final
 
 from reporting.dmpool_verify import Check
 from reporting.equalities_blocks import BLOCK_TERMS, BLOCKS
+from reporting.equalities_income import FORM
 from reporting.equalities_journal import ACCOUNTS
 from reporting.equalities_payments import PAYMENTS
 from reporting.equalities_rows import COMMITMENTS, COMPLIANCE, DEVICES, LICENCES, TOTALS
 from reporting.equality import HEX32, MALFORMED, Broken, Look, Object, bounds, moment, run_check, same, whole
+from reporting.income import SCHEMA as FORM_SCHEMA
 
 __all__ = [
     "FIRST_SCHEMA",
@@ -46,8 +48,8 @@ def reconcile(report: Object) -> list[Check]:
 
 
 def _looks(report: Object) -> tuple[tuple[str, Look], ...]:
-    first = isinstance(report, dict) and report.get("schema") == FIRST_SCHEMA
-    return _OF_FIRST if first else _EQUALITIES
+    schema = report.get("schema") if isinstance(report, dict) else None
+    return {FIRST_SCHEMA: _OF_FIRST, FORM_SCHEMA: FORM}.get(str(schema), _EQUALITIES)
 
 
 def _header(report: Object) -> str:

@@ -182,10 +182,11 @@ def _movements(report: Object) -> dict[int | str, Counter[str]]:
 def _steps(report: Object, block: Object) -> Iterator[tuple[str, dict[int | str, int]]]:
     """What the steps of a block on this day did to its money; and by miner, what of it the pool bore."""
     start, end = bounds(report)
-    before = ""
+    before, bears = "", dict[int | str, int]()
     for event in block["history"]:
+        borne = {row["miner_id"]: whole(row, "amount_sat") for row in event.get("borne_by_pool", ())}
+        bears = _borne(block, event, bears, borne, grows=(before, event["state"]) == ("mature", "orphaned"))
         if start <= moment(event["at"]) < end:
-            borne = {row["miner_id"]: whole(row, "amount_sat") for row in event.get("borne_by_pool", ())}
             match before, event["state"]:
                 case _, "confirmed":
                     yield "credited", borne
@@ -196,6 +197,17 @@ def _steps(report: Object, block: Object) -> Iterator[tuple[str, dict[int | str,
                 case "mature", "orphaned":
                     yield "reversed mature", borne
         before = event["state"]
+
+
+def _borne(
+    block: Object, event: Object, before: dict[int | str, int], told: dict[int | str, int], *, grows: bool
+) -> dict[int | str, int]:
+    """What the pool bears of a block's parts: more only when it leaves the chain after it was mature."""
+    parts = {row["miner_id"]: row["amount_sat"] for row in block["miners"]}
+    if grows and all(before.get(one, 0) <= told.get(one, 0) <= parts.get(one, 0) for one in before | told):
+        return told
+    same(f"block {block['hash']}: what the pool bears of it on {event['at']}", told, before)
+    return before
 
 
 ACCOUNTS: Final[tuple[tuple[str, Look], ...]] = (

@@ -361,10 +361,10 @@ def test_a_swapped_archive_is_seen(published: Published) -> None:
     ("change", "said"),
     [
         (lambda lines: lines.pop(), "root: "),
-        (lambda lines: lines.append(lines[0]), "root: "),
+        (lambda lines: lines.append(lines[0]), "did not do its work once"),
         (lambda lines: lines.reverse(), "root: "),
         (lambda lines: lines.append(f"9,1,{'0' * 64},{lines[0][-160:]}"), "did not do its work"),
-        (lambda lines: lines.append(lines[0].replace("1,1,", "1,2,", 1)), "slice 1: miner: 1 is not 2"),
+        (lambda lines: lines.__setitem__(1, f"1,2,{lines[1][4:]}"), "slice 1: miner: 1 is not 2"),
     ],
 )
 def test_a_share_that_is_changed_left_out_or_moved_is_seen(
@@ -386,9 +386,31 @@ def test_i4_a_split_over_other_work_is_found_by_the_shares(published: Published)
 
     newest = sorted(published.reports.iterdir())[-1].name
     reseal(published, newest, shift)
-    alone = check(published, log=None, old=None, archive=None)
-    assert failures(alone) == ""
-    assert "work by miner in its window" in failures(check(published, log=None, old=None))
+    alone = {newest: reports(published)[newest]}
+    assert failures(examine(alone, KEY.public_key)) == ""
+    assert "block as it was told before, and now" in failures(check(published, log=None, old=None))
+    assert "windows and splits follow from the shares: block " in failures(
+        check(published, log=None, old=None)
+    )
+
+
+@pytest.mark.parametrize("cut", [30, -30])
+def test_an_archive_that_is_no_gzip_or_has_no_lines_ends_nothing(published: Published, cut: int) -> None:
+    file = hours_of(published)[0]
+    file.write_bytes(file.read_bytes()[:cut])
+    assert "malformed: " in failures(check(published))
+    file.write_bytes(gzip.compress(b"0" * 50_000_000))
+    assert "not enough values to unpack" in failures(check(published))
+
+
+def test_work_of_a_later_hour_is_not_put_into_an_earlier_slice(published: Published) -> None:
+    first, second, *_ = hours_of(published)
+    old = gzip.decompress(first.read_bytes()).decode().splitlines()[0].split(",")
+    lines = [line.split(",") for line in gzip.decompress(second.read_bytes()).decode().splitlines()]
+    mine = next(line for line in lines if line[1] == old[1])
+    mine[0] = old[0]
+    second.write_bytes(gzip.compress("".join(f"{','.join(line)}\n" for line in lines).encode()))
+    assert f"slice {old[0]}: hour: " in failures(check(published))
 
 
 def test_an_hour_that_is_not_there_is_named(published: Published) -> None:

@@ -107,3 +107,16 @@ def test_a_manifest_of_other_slices_gives_no_text(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="make slices up to 42, the manifest says 43"):
         write_text(path, text, day_of)
     assert [file.name for file in sorted(tmp_path.iterdir())] == ["00.json", "00.parquet"]
+
+
+def test_one_that_was_given_up_and_still_writes_spoils_nothing(tmp_path: Path) -> None:
+    share = Share(HOUR, 1, "a", 1, TARGETS[0], bytes(80))
+    path, text = hour_of(tmp_path, [[share]], 1), tmp_path / "00.csv.gz"
+
+    def meanwhile(at_us: int) -> dt.date:
+        if not text.exists():
+            write_text(path, text, day_of)
+        return day_of(at_us)
+
+    write_text(path, text, meanwhile)
+    assert gzip.decompress(text.read_bytes()).decode().startswith(f"{FIRST_SLICE},1,")

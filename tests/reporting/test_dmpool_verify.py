@@ -163,6 +163,75 @@ def test_refusals_are_told_twice_alike(facts: DayFacts) -> None:
     assert "shares refused by law" in failed(report)[0].detail
 
 
+def test_i3_a_miner_with_a_number_in_other_digits_owns_nothing(facts: DayFacts) -> None:
+    """In a row of the journal that no miner of the report has, money could hide."""
+    report = json.loads(json.dumps(build(facts)).replace("miner:3:", "miner:\u0663:"))
+    assert any("belongs to nobody" in check.detail for check in failed(report))
+
+
+def test_i3_an_account_is_told_once(facts: DayFacts) -> None:
+    """Of two rows of one account the next day would begin with the last alone."""
+    report = build(facts)
+    rows = report["journal"]["accounts"]
+    rows.append({**rows[-1], "opening_sat": 0, "in_sat": 0, "out_sat": 0, "closing_sat": 0})
+    assert "accounts named once each" in failed(report)[0].detail
+
+
+def test_i3_the_pool_bears_what_left_the_chain_alone(facts: DayFacts) -> None:
+    """At its first confirmation nobody was paid of a block, so all of it is the miners'."""
+    report = build(facts)
+    (block,) = (one for one in report["blocks"] if len(one["history"]) == 2 and one["state"] == "confirmed")
+    block["history"][1]["borne_by_pool"] = [{"miner_id": 1, "amount_sat": 5}]
+    assert "what the pool bears of it" in failed(report)[0].detail
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("commission_bps", 10_001), ("commission_bps", -1), ("fees_sat", -1)]
+)
+def test_i4_terms_that_cannot_be_are_refused(facts: DayFacts, key: str, value: int) -> None:
+    report = build(facts)
+    report["blocks"][0][key] = value
+    assert "its work or its terms cannot be" in failed(report)[0].detail
+
+
+@pytest.mark.parametrize(("id_", "work"), [(1, "-5"), (1, "0"), ("1", "5"), (True, "5")])
+def test_i4_work_that_cannot_be_is_refused(facts: DayFacts, id_: Any, work: str) -> None:
+    report = build(facts)
+    report["blocks"][0]["miners"][0].update(miner_id=id_, work=work)
+    assert "its work or its terms cannot be" in failed(report)[0].detail
+
+
+def test_i3_an_entry_of_another_kind_is_refused(facts: DayFacts) -> None:
+    """Else one of kind "credited" would count as a block's reward."""
+    report = build(facts)
+    report["journal"]["entries"].append(
+        {"kind": "credited_by_hand", "payout_id": None, "memo": "", "postings": []}
+    )
+    assert "entry credited_by_hand is of no known kind" in failed(report)[0].detail
+
+
+def test_a_day_begins_at_midnight(facts: DayFacts) -> None:
+    report = json.loads(json.dumps(build(facts)).replace("T00:00:00+05:00", "T00:30:00+05:00"))
+    assert "day: " in failed(report)[0].detail
+
+
+def test_o50_a_sale_counts_once(facts: DayFacts) -> None:
+    report = build(facts)
+    row = report["mandatory_sale"][0]
+    row["parts"].append({**row["parts"][0], "mined_sat": 0})
+    row["realised_sat"] *= 2
+    row["sold_eligible_sat"] *= 2
+    assert "stretches overlap" in failed(report)[0].detail
+
+
+def test_nothing_or_what_has_no_place_ends_no_verifier(facts: DayFacts) -> None:
+    assert examine({}, KEY.public_key) == {}
+    report = build(facts)
+    del report["sequence"]
+    told = examine({"one": encode(sign(report, [KEY]))}, KEY.public_key)
+    assert [check.passed for check in told["one"]][:2] == [True, False]
+
+
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | _TEXT,
