@@ -27,6 +27,7 @@ from pool.clock import unix_microseconds
 from pool.compliance import Compliance
 from pool.config import ConfigError, Settings
 from pool.database import UNAVAILABLE, DatabaseError, migrate, reason_of
+from pool.door_tls import door_certificate
 from pool.forwarder import Forwarder
 from pool.gateway import Gateway
 from pool.income_metrics import IncomeMetrics
@@ -62,6 +63,7 @@ from pool.resources import (
 )
 from pool.sale_metrics import SaleMetrics
 from pool.settlement_setup import settler_of, settler_task
+from pool.software import note_software
 from pool.spool import Spool, SpoolError
 from pool.statement_now import office_of
 from register.records import GATE_KINDS
@@ -96,6 +98,8 @@ async def run(
     require_free(addresses)
     if Role.GATEWAY in roles:
         require_certificate(settings)
+    if Role.WEB in roles:
+        door_certificate(settings.door)
     serving = asyncio.create_task(_serve(settings, roles, lambda: started(addresses, settings)))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -160,6 +164,8 @@ async def _prepare(settings: Settings, roles: frozenset[Role], stack: AsyncExitS
         stack.push_async_callback(spool.close)
         replica = RegisterReplica(settings.data_dir / "register.db")
         stack.callback(replica.close)
+    if roles & {Role.LEDGER, Role.WEB}:
+        await asyncio.to_thread(note_software)
     return Process(settings, roles, rules_of(settings), engine, nodes, metrics, spool, replica)
 
 
@@ -337,7 +343,7 @@ def _new_archive(process: Process, ledger: Ledger) -> Archive:
 
 def _new_log(process: Process, ledger: Ledger) -> LogTask:
     keeper = LogKeeper(process.engine, process.settings)
-    return LogTask(keeper, process.engine, process.settings, process.rules, lambda: ledger.active)
+    return LogTask(keeper, process.engine, process.rules, lambda: ledger.active)
 
 
 def _new_reports(process: Process, ledger: Ledger) -> ReportKeeper:
@@ -370,8 +376,14 @@ async def _settler(process: Process) -> None:
 async def _web(process: Process, live: LiveRegister) -> None:
     from pool.web import WebServer, create_app  # noqa: PLC0415 - a gateway alone has no need of it
 
-    app = create_app(process.engine, process.settings, process.rules, live=live)
-    await WebServer(app, process.settings.web.listen).run()
+    settings = process.settings
+    app = create_app(process.engine, settings, process.rules, live=live)
+    certificate = door_certificate(settings.door)
+    async with asyncio.TaskGroup() as serving:
+        serving.create_task(WebServer(app, settings.web.listen).run())
+        if settings.door.tls is not None and certificate is not None:
+            serving.create_task(certificate.follow())
+            serving.create_task(WebServer(app, settings.door.tls.listen, certificate).run())
 
 
 async def _first_key(process: Process) -> None:

@@ -255,6 +255,36 @@ class WebSection(Section):
     _parse_listen = field_validator("listen", mode="before")(_listen)
 
 
+class DoorTlsSection(TlsSection):
+    """The web over TLS, on a port of its own: the way in for regulators without a proxy before it."""
+
+    listen: Annotated[Listen, NoDecode] = Listen(host="0.0.0.0", port=8443)  # noqa: S104 - regulators come from outside
+
+
+class DoorSection(Section):
+    """The regulator's door: reports, forms and archive under /api/v1, and the portal."""
+
+    public_url: str | None = Field(default=None, pattern=r"^https://[A-Za-z0-9.-]+(:[0-9]{1,5})?$")
+    """How the web role is reached from outside."""
+    open_reports: bool = False
+    """Whether anybody may read reports and forms, without a token; the archive never."""
+    tls: DoorTlsSection | None = None
+    client_certificates: Path | None = None
+    """The authorities (PEM) whose client certificates are taken on the TLS port."""
+    proxies: tuple[IPvAnyNetwork, ...] = ()
+    """Reverse proxies that say with X-Forwarded-For for whom they ask."""
+    requests_per_minute: int = Field(default=300, ge=1, le=1_000_000)
+    """Of one regulator."""
+    public_requests_per_minute: int = Field(default=120, ge=1, le=1_000_000)
+    """Of one address without a token, where reports are open."""
+
+    @model_validator(mode="after")
+    def _certificates_over_tls(self) -> DoorSection:
+        if self.client_certificates is not None and self.tls is None:
+            raise ValueError("client_certificates: they are shown over TLS; add a [door.tls] section")
+        return self
+
+
 class MetricsSection(Section):
     """Prometheus metrics."""
 
@@ -283,6 +313,7 @@ class Settings(BaseSettings):
     """How miners are paid; none: not by this program."""
     signing: SigningSection = SigningSection()
     log: LogSection = LogSection()
+    door: DoorSection = DoorSection()
     demo_miners: int = Field(default=0, ge=0, le=32, exclude=True)
     """Simulated miners that `dmpool run` without a configuration brings along."""
 
@@ -331,6 +362,7 @@ DEMO: dict[str, Any] = {
         "address": "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080",
     },
     "stratum": {"start_difficulty": 2**-17, "min_difficulty": 2**-18, "shares_per_minute": 150},
+    "door": {"open_reports": True},
     "demo_miners": 3,
 }
 """What runs without a configuration file: the embedded chain, embedded PostgreSQL and three miners."""
@@ -387,7 +419,8 @@ def _explain(error: ValidationError) -> str:
 def _unknown_environment() -> str | None:
     for name in os.environ:
         if name.startswith(ENVIRONMENT_PREFIX):
-            section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+            section, _, rest = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+            key = rest.partition("__")[0]
             field = Settings.model_fields.get(section)
             keys = getattr(field.annotation, "model_fields", None) if field else None
             if field is None or (key and keys is not None and key not in keys):

@@ -1,8 +1,8 @@
 """`/log/`: the transparency log for whoever follows, mirrors or witnesses it (C2SP tlog-tiles).
 
 The files are served as they lie in `data_dir/log/` (`pool.log_files`). A checkpoint changes and is not to be
-kept; a tile never does. When a checkpoint is asked for that the database has and the directory does not, the
-directory is brought up to date first; without the database what is there is served.
+kept; a tile never does. When a checkpoint or a tile is asked for that the database has and the directory does
+not, the directory is brought up to date first; without the database what is there is served.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import logging
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, HTTPException, Path, Response
+from fastapi import APIRouter, HTTPException, Path, Request, Response
 
+from pool.door_files import described, public_answer
 from pool.log_files import CHECKPOINT, LogFiles
 from pool.log_store import LogError
+from pool.problems import problem
 from pool.reading import DatabaseAway
-from pool.report_api import problem
 from reporting.tiles import parse_path
 
 log = logging.getLogger(__name__)
@@ -28,15 +29,13 @@ _BYTES: Final = "application/octet-stream"
 _KEEP: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {404: problem("There is no such file in the log.")}
 _CHECKPOINT: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"description": "A signed note.", "content": {"text/plain": {"schema": {"type": "string"}}}},
+    **described("A signed note.", "text/plain"),
     503: problem("The database is away, and nothing was published; ask again."),
     **_ANSWERS,
 }
 _TILE: Final[dict[int | str, dict[str, Any]]] = {
-    200: {
-        "description": "Hashes, or entries.",
-        "content": {_BYTES: {"schema": {"type": "string", "format": "binary"}}},
-    },
+    **described("Hashes, or entries.", _BYTES),
+    503: problem("The database is away, and nothing was published; ask again."),
     **_ANSWERS,
 }
 
@@ -49,9 +48,9 @@ def log_router(files: LogFiles) -> APIRouter:
     @router.get(
         f"/{CHECKPOINT}", responses=_CHECKPOINT, response_class=Response, summary="The newest signed state"
     )
-    async def _checkpoint() -> Response:
+    async def _checkpoint(request: Request) -> Response:
         await refresher.refresh()
-        return Response(await _read(files.directory / CHECKPOINT), media_type=_TEXT)
+        return public_answer(request, await _read(files.directory / CHECKPOINT), _TEXT)
 
     @router.get(
         "/tile/{path:path}",
@@ -59,12 +58,14 @@ def log_router(files: LogFiles) -> APIRouter:
         response_class=Response,
         summary="A tile of hashes (tile/0/000, tile/0/000.p/7) or a bundle of entries (tile/entries/000)",
     )
-    async def _tile(path: Annotated[str, Path(max_length=60)]) -> Response:
+    async def _tile(request: Request, path: Annotated[str, Path(max_length=60)]) -> Response:
         try:
             place = files.directory / parse_path(f"tile/{path}").path
         except ValueError as error:
             raise HTTPException(404, str(error)) from None
-        return Response(await _read(place), headers=_KEEP, media_type=_BYTES)
+        if not await asyncio.to_thread(place.exists):
+            await refresher.refresh()
+        return public_answer(request, await _read(place), _BYTES, _KEEP)
 
     return router
 

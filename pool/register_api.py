@@ -17,7 +17,8 @@ import msgspec
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Response
 from fastapi.security import HTTPBearer
 
-from pool import register_store, sale_watch
+from pool import register_store
+from pool.problems import problem
 from pool.reading import asking, reading
 from pool.register_bulk import bulk_router
 from pool.register_changes import change_router
@@ -92,7 +93,11 @@ def _add_listing(router: APIRouter, desk: Desk, listing: Listing) -> None:
         _lister(desk, listing),
         response_class=Response,
         dependencies=[Depends(desk.auth.reader)],
-        responses=_told(listing, RecordList) | {304: {"description": "It is what If-None-Match names."}},
+        responses=_told(listing, RecordList)
+        | {
+            304: {"description": "It is what If-None-Match names."},
+            404: problem("There is no such account."),
+        },
         name=f"list_{listing.path}",
         summary=f"The {listing.what}, with search and paging{states}",
     )
@@ -287,6 +292,6 @@ async def digest_of(desk: Desk) -> Digest:
     async with asking():
         seen = await register_store.read_sightings(desk.engine, day, day)
     async with reading(desk.engine) as connection:
-        besides = await sale_watch.notes(connection, desk.rules, day)
+        besides = await desk.sales.notes(connection, day)
     async with desk.live.held() as register:
         return await asyncio.to_thread(digest, register, desk.rules, at_us, seen, desk.version, besides)

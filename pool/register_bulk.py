@@ -21,12 +21,12 @@ import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
 from pool import register_store, spreadsheet
+from pool.problems import unclear
 from pool.reading import READ_SECONDS, asking
 from pool.register_bodies import body_chunks
 from pool.register_desk import READ, WITHOUT_DEVICES, WRITE, AsOf, Desk, answer, may_write, related, told_as
 from pool.register_store import STANDING_KINDS
 from pool.register_views import LISTINGS, Listing, order_of
-from pool.report_api import problem
 from pool.table_import import Outcome, Prepared, prepare, take_in
 from register.clerk import Clerk
 from register.person import Actor
@@ -223,7 +223,7 @@ def _add_export(router: APIRouter, desk: Desk) -> None:
                 "description": "The table; imported again it changes nothing.",
                 "content": {kind: {} for kind in FORMATS.values()},
             },
-            422: problem("There is no such day, table or format."),
+            422: unclear("There is no such day, table or format."),
         },
         summary="A table of all records as CSV or XLSX",
     )

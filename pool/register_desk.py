@@ -24,12 +24,13 @@ from pool import register_store
 from pool.clock import unix_microseconds
 from pool.config import Settings
 from pool.live_register import LiveRegister
+from pool.problems import AWAY, problem, unclear
 from pool.reading import asking
-from pool.register_auth import RegisterAuth
+from pool.register_auth import RegisterAuth, RegulatorOf
 from pool.register_store import STANDING_KINDS, BusyError
 from pool.register_views import LISTINGS
-from pool.report_api import AWAY, problem
 from pool.resources import terms_of
+from pool.sale_watch import SaleWatch
 from register.clerk import Clerk, TakenError, Terms
 from register.person import Actor, PersonError
 from register.proposal import ProposalError
@@ -72,6 +73,8 @@ class Desk:
     now_us: Callable[[], int]
     version: str
     """Of this program, for the digest (O-23)."""
+    sales: SaleWatch
+    """Who is short of the mandatory sale (O-52)."""
     files: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a file is read or written: one at a time."""
 
@@ -146,10 +149,16 @@ def open_desk(
     rules: Rules,
     live: LiveRegister | None = None,
     now_us: Callable[[], int] = unix_microseconds,
+    regulator: RegulatorOf | None = None,
 ) -> Desk:
-    """What a process serves the register with; `live` is the one that it has already."""
+    """What a process serves the register with; `live` is the one that it has already.
+
+    `regulator` is asked whether a regulator reads (`pool.door_auth`).
+    """
     known = live or LiveRegister(engine)
-    return Desk(engine, terms_of(settings, rules), known, RegisterAuth(known), now_us, version("dmpool"))
+    auth = RegisterAuth(known, regulator)
+    terms, sales = terms_of(settings, rules), SaleWatch(rules)
+    return Desk(engine, terms, known, auth, now_us, version("dmpool"), sales)
 
 
 def may_write(actor: Actor, kind: str) -> None:
@@ -198,6 +207,7 @@ def body_of(kind: Any) -> dict[str, Any]:
 READ: Final[Answers] = {
     401: problem("No token, or a wrong one."),
     403: problem("Nobody may use the register yet, or the role does not allow it."),
+    422: unclear("The question cannot be answered as it was put; the words say what is wrong."),
     429: problem("Too many wrong tokens from this address."),
     **AWAY,
 }
@@ -206,8 +216,8 @@ WRITE: Final[Answers] = {
     409: problem("The record is there already, or the proposal cannot be decided so."),
     413: problem("The body is too large."),
     415: problem("The body is not of this type."),
-    422: problem("The change cannot be made; the words say what is wrong."),
     **READ,
+    422: unclear("The change cannot be made; the words say what is wrong."),
 }
 UNKNOWN: Final[Answers] = {404: problem("There is no such record.")}
 PROPOSED: Final[Answers] = {202: told_as(Proposed, "The change waits for a second person.")}

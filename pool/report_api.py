@@ -1,35 +1,46 @@
-"""`/api/v1/reports`: the signed daily reports, byte for byte as they are kept (invariant I7).
+"""`/api/v1/reports`: the signed daily reports, byte for byte as they are kept (invariant I7), what proves
+each, and the PDF for people.
 
 A report's ETag is its SHA-256, so whoever has it already asks again for nothing. Building and signing is not
-done here.
+done here. Whoever comes through the regulator's door with the scope `reports` may read all of them: a daily
+report is addressed to both bodies (O-40).
 """
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-import msgspec
 import sqlalchemy as sa
-from fastapi import APIRouter, Header, HTTPException, Path, Query, Response
-from sqlalchemy.ext.asyncio import AsyncEngine
+from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 
+from pool.documents import Document, DocumentError, find_report
+from pool.door_desk import LARGEST, LARGEST_VERSION, PDF, DoorDesk, guarded, told
+from pool.door_files import Shown, bytes_answer, described
+from pool.door_regulators import Scope
+from pool.problems import problem
 from pool.reading import reading
 from pool.status import ReportView, read_reports
-from pool.tables import report
-from register.rules import Rules
+from pool.tables_report_keys import report_signature
+from register.miner import Language
 
 PAGE = 100
-_LARGEST: Final = 2**63 - 1
-LARGEST_VERSION: Final = 2**31 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why there is no answer."""
-
-    detail: str
+NOT_VERIFIED: Final = "stored as the service gave it; not verified by this pool"
+JSON: Final = "application/json"
+PROOF: Final = "text/plain"
+_NONE: Final[dict[int | str, dict[str, Any]]] = {404: problem("There is no such report.")}
+_ENVELOPE: Final = {**described("The signed envelope, exactly as it was stored.", JSON), **_NONE}
+_PROOF: Final = {
+    **described("The entry of the log, the way from it to the root, and the signed checkpoint.", PROOF),
+    404: problem("There is no such report, or no signed checkpoint has it yet."),
+}
+_PDF: Final = {
+    **described("The PDF, made of the signed document.", PDF),
+    404: problem("There is no such report, or it cannot be printed."),
+}
+Version = Annotated[int, Path(ge=1, le=LARGEST_VERSION)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,63 +51,108 @@ class ReportList:
     next_before: int | None
 
 
-def problem(description: str) -> dict[str, Any]:
-    """An answer with a `Problem`, for OpenAPI; as a model it would cost the start of each route time."""
-    schema = {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
+@dataclass(frozen=True, slots=True)
+class StoredSignature:
+    """A signature that stands beside a report; `value` is base64, of a detached CMS in DER for type "cms"."""
+
+    type: str
+    report_sha256: str
+    value: str
+    received_at: str
+    status: str
 
 
-AWAY: Final[dict[int | str, dict[str, Any]]] = {503: problem("The database is away; ask again.")}
-_ONE: Final[dict[int | str, dict[str, Any]]] = {
-    200: {
-        "description": "The signed envelope, exactly as it was stored.",
-        "content": {"application/json": {"schema": {"type": "object"}}},
-        "headers": {"ETag": {"description": "SHA-256 of the report.", "schema": {"type": "string"}}},
-    },
-    304: {"description": "It is the one that If-None-Match names."},
-    404: problem("There is no such report."),
-    **AWAY,
-}
-_Tag = Annotated[str | None, Header(alias="If-None-Match")]
+@dataclass(frozen=True, slots=True)
+class StoredSignatures:
+    """What signatures stand beside one version of a report; those of its envelope are not repeated."""
+
+    signatures: tuple[StoredSignature, ...]
 
 
-def report_router(engine: AsyncEngine, rules: Rules) -> APIRouter:
+def report_router(desk: DoorDesk) -> APIRouter:
     """The routes, to be put under /api/v1."""
-    router = APIRouter(prefix="/reports", tags=["reports"])
+    router = guarded(desk.door, Scope.REPORTS, "/reports", "reports")
 
-    @router.get("", response_model=ReportList, responses=AWAY, summary="The reports, newest first")
-    async def _list(before: Annotated[int | None, Query(ge=1, le=_LARGEST)] = None) -> Response:
-        async with reading(engine) as connection:
-            found = await read_reports(connection, rules, PAGE + 1, before)
+    @router.get("", response_model=ReportList, summary="The reports, newest first")
+    async def _list(before: Annotated[int | None, Query(ge=1, le=LARGEST)] = None) -> Response:
+        async with reading(desk.engine) as connection:
+            found = await read_reports(connection, desk.rules, PAGE + 1, before)
         shown = found[:PAGE]
-        more = shown[-1].sequence if len(found) > PAGE else None
-        return Response(msgspec.json.encode(ReportList(shown, more)), media_type="application/json")
+        return told(ReportList(shown, shown[-1].sequence if len(found) > PAGE else None))
 
-    @router.get("/{day}", responses=_ONE, response_class=Response, summary="A day's newest report")
-    async def _newest(day: dt.date, if_none_match: _Tag = None) -> Response:
-        return await _envelope(engine, day, None, if_none_match)
+    @router.get("/{day}", responses=_ENVELOPE, response_class=Response, summary="A day's newest report")
+    async def _newest(request: Request, day: dt.date) -> Response:
+        return _envelope(desk, request, await _find(desk, day))
 
-    @router.get("/{day}/{version}", responses=_ONE, response_class=Response, summary="One version of it")
-    async def _version(
-        day: dt.date,
-        version: Annotated[int, Path(ge=1, le=LARGEST_VERSION)],
-        if_none_match: _Tag = None,
-    ) -> Response:
-        return await _envelope(engine, day, version, if_none_match)
+    @router.get("/{day}/{version}", responses=_ENVELOPE, response_class=Response, summary="One version of it")
+    async def _version(request: Request, day: dt.date, version: Version) -> Response:
+        return _envelope(desk, request, await _find(desk, day, version))
+
+    @router.get(
+        "/{day}/{version}/signatures",
+        response_model=StoredSignatures,
+        responses=_NONE,
+        summary="The signatures that stand beside a report",
+    )
+    async def _signatures(day: dt.date, version: Version) -> Response:
+        return told(await _beside(desk, await _find(desk, day, version)))
+
+    @router.get(
+        "/{day}/{version}/proof",
+        responses=_PROOF,
+        response_class=Response,
+        summary="That the log tells of a report (C2SP tlog-proof)",
+    )
+    async def _proof(request: Request, day: dt.date, version: Version) -> Response:
+        document = await _find(desk, day, version)
+        async with reading(desk.engine) as connection:
+            proof = await desk.proof(connection, "report", document.sha256)
+        name = f"report-{document.period}-v{document.version}.tlog-proof"
+        return desk.made(request, f"proof of {document.name}", proof, name, PROOF)
+
+    @router.get(
+        "/{day}/{version}/pdf/{language}",
+        responses=_PDF,
+        response_class=Response,
+        summary="The same for people, with the hash and the place in the log on each page",
+    )
+    async def _pdf(request: Request, day: dt.date, version: Version, language: Language) -> Response:
+        return await desk.printed(request, await _find(desk, day, version), language)
 
     return router
 
 
-async def _envelope(engine: AsyncEngine, day: dt.date, version: int | None, held: str | None) -> Response:
-    wanted = sa.select(report.c.sha256, report.c.envelope).where(report.c.day == day)
-    if version is not None:
-        wanted = wanted.where(report.c.version == version)
-    async with reading(engine) as connection:
-        found = (await connection.execute(wanted.order_by(report.c.version.desc()).limit(1))).one_or_none()
-    if found is None:
+async def _find(desk: DoorDesk, day: dt.date, version: int | None = None) -> Document:
+    try:
+        async with reading(desk.engine) as connection:
+            return await find_report(connection, day, version)
+    except DocumentError:
         what = "report" if version is None else f"version {version} of a report"
-        raise HTTPException(404, f"there is no {what} of {day}; /api/v1/reports lists all there are")
-    tag = f'"{found.sha256}"'
-    if held is not None and tag in [one.strip().removeprefix("W/") for one in held.split(",")]:
-        return Response(status_code=304, headers={"ETag": tag})
-    return Response(bytes(found.envelope), media_type="application/json", headers={"ETag": tag})
+        raise HTTPException(
+            404, f"there is no {what} of {day}; /api/v1/reports lists all there are"
+        ) from None
+
+
+def _envelope(desk: DoorDesk, request: Request, document: Document) -> Response:
+    desk.door.gives(request, document.name, document.sha256)
+    name = f"report-{document.period}-v{document.version}.json"
+    shown = Shown(name, JSON, document.sha256, document.built_at, inline=True)
+    return bytes_answer(request, document.envelope, shown)
+
+
+async def _beside(desk: DoorDesk, document: Document) -> StoredSignatures:
+    wanted = sa.select(report_signature).where(report_signature.c.report_sha256 == document.sha256)
+    async with reading(desk.engine) as connection:
+        rows = (await connection.execute(wanted.order_by(report_signature.c.id))).all()
+    return StoredSignatures(
+        tuple(
+            StoredSignature(
+                row.type,
+                row.report_sha256,
+                base64.b64encode(row.value).decode(),
+                desk.rules.local(row.signed_us).isoformat(),
+                NOT_VERIFIED,
+            )
+            for row in rows
+        )
+    )

@@ -10,6 +10,7 @@ elsewhere, and the headers forbid it.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import socket
 import time
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import jinja2
 import msgspec
@@ -28,18 +29,27 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pool import wording
 from pool.compliance_page import compliance_router
 from pool.config import Listen, Settings
+from pool.door_api import door_router
+from pool.door_auth import Door
+from pool.door_desk import DoorDesk
+from pool.door_record import DoorRecord
+from pool.door_tls import DoorCertificate
+from pool.door_verifier import verifier_router
 from pool.key_api import key_router
 from pool.live_register import LiveRegister
 from pool.log_api import log_router
 from pool.log_files import LogFiles
+from pool.portal_identity import identity_router
+from pool.portal_site import portal_router
+from pool.problems import AWAY, Problem
 from pool.reading import DatabaseAway, reading
 from pool.register_api import register_router
 from pool.register_desk import open_desk
-from pool.report_api import AWAY, Problem, report_router
 from pool.statement_page import statement_router
 from pool.status import Status, StatusReader
 from pool.tables import gateway
@@ -92,6 +102,9 @@ def create_app(
     )
     reader = StatusReader(engine, settings, rules, now_us)
     pages = Pages(settings)
+    door = Door(engine, settings.door, now_us)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(DoorRecord, door=door)
     app.add_middleware(SecurityHeaders)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
 
@@ -106,25 +119,28 @@ def create_app(
             return HTMLResponse(pages.away(str(error)), status_code=503, headers=later)
         return Response(msgspec.json.encode(Problem(str(error))), 503, later, "application/json")
 
-    app.include_router(_api(engine, rules, reader), prefix="/api/v1")
-    app.include_router(key_router(engine, rules, now_us), prefix="/api/v1")
-    desk = open_desk(engine, settings, rules, live, now_us)
+    app.include_router(_api(reader), prefix="/api/v1")
+    app.include_router(key_router(engine, now_us), prefix="/api/v1")
+    app.include_router(door_router(DoorDesk(door, settings, rules)), prefix="/api/v1")
+    app.include_router(verifier_router())
+    desk = open_desk(engine, settings, rules, live, now_us, door.register_reader)
     app.include_router(register_router(desk), prefix="/api/v1")
     app.include_router(compliance_router(desk, settings))
     app.include_router(statement_router(desk, settings))
     app.include_router(log_router(LogFiles(engine, settings.data_dir)))
+    app.include_router(identity_router(engine, settings, rules, now_us))
+    app.include_router(portal_router(engine, settings, rules, door, now_us))
     _add_health(app, engine)
     return app
 
 
-def _api(engine: AsyncEngine, rules: Rules, reader: StatusReader) -> APIRouter:
+def _api(reader: StatusReader) -> APIRouter:
     router = APIRouter()
 
     @router.get("/status", response_model=Status, responses=AWAY, summary="All that the status page shows")
     async def _status() -> Response:
         return Response(msgspec.json.encode(await reader.current()), media_type="application/json")
 
-    router.include_router(report_router(engine, rules))
     return router
 
 
@@ -214,6 +230,19 @@ class SecurityHeaders:
         await self._app(scope, receive, _send)
 
 
+class HeadAsGet:
+    """Answers HEAD as GET, which RFC 9110 asks of every server; uvicorn leaves the body away."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send)
+
+
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -221,15 +250,39 @@ class _Server(uvicorn.Server):
         yield
 
 
-class WebServer:
-    """Serves an application in a loop that others share."""
+class _Certified(H11Protocol):
+    """uvicorn's, with the SHA-256 of the caller's certificate in the state of each request."""
 
-    def __init__(self, app: FastAPI, listen: Listen) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A connection whose handshake is done."""
+        super().connection_made(transport)
+        shown = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        if shown is not None:
+            self.app_state = {**self.app_state, "certificate_sha256": hashlib.sha256(shown).hexdigest()}
+
+
+class _Config(uvicorn.Config):
+    def __init__(self, app: FastAPI, certificate: DoorCertificate | None, **options: Any) -> None:
+        super().__init__(app, **options)
+        self._certificate = certificate
+
+    def load(self) -> None:
+        """uvicorn's settings, with a context that is made already in place of its own."""
+        super().load()
+        if self._certificate is not None:
+            self.ssl = self._certificate.context
+
+
+class WebServer:
+    """Serves an application in a loop that others share; over TLS where a certificate is given."""
+
+    def __init__(self, app: FastAPI, listen: Listen, certificate: DoorCertificate | None = None) -> None:
         self._listen = listen
         self._server = _Server(
-            uvicorn.Config(
+            _Config(
                 app,
-                http="h11",
+                certificate,
+                http="h11" if certificate is None else _Certified,
                 ws="none",
                 lifespan="off",
                 log_config=None,
