@@ -85,7 +85,7 @@ async def _digest(settings: Settings, rules: Rules, day: dt.date | None) -> Dige
         seen = await register_store.read_sightings(engine, shown, shown)
         async with engine.connect() as connection:
             await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            besides = await sale_watch.notes(connection, rules, shown)
+            besides = sale_watch.notes(await sale_watch.watch(connection, rules, shown), shown)
     return digest(register, rules, at_us, seen, version("dmpool"), besides)
 
 

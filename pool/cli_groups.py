@@ -12,6 +12,7 @@ GROUPS: Final = (
     "ledger",
     *("miners", "licences", "devices", "centres", "pool", "people", "register", "compliance"),
     *("reports", "archive", "front", "payouts", "sales", "keys", "log", "income", "prices", "submissions"),
+    "regulators",
 )
 """`pool.cli_NAME` has the commands of each."""
 COMMANDS: Final = ("audit",)

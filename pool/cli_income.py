@@ -16,15 +16,16 @@ import typer
 import uvloop
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from pool import income, prices_store, submissions
+from pool import income, prices_store
 from pool.cli_actor import mistakes
 from pool.cli_options import ConfigOption, complain
-from pool.cli_view import show, told
+from pool.cli_view import put_file, show, told
 from pool.clock import microseconds, unix_microseconds
 from pool.config import load
 from pool.documents import Document, DocumentError, find_form
 from pool.exports import FORMATS, exported
 from pool.income import Listed
+from pool.income_due import read_dues
 from pool.reports import DEFAULT_REASON
 from pool.resources import command_database, publisher, rules_of
 from register.rules import Row, Rules
@@ -83,6 +84,12 @@ def build(
         told(
             f"{one.name}: sha256 {one.sha256}{'' if one.final else ', NOT FINAL: not all columns are known'}"
         )
+        bare = [row for row in one.told["rows"] if not (row["licence_number"] and row["licence_issued_on"])]
+        if bare:
+            accounts = ", ".join(sorted({row["account"] for row in bare}))
+            told(
+                f"{one.name}: no licence, or no day of one, stands in rows of {accounts}; look at them first"
+            )
 
 
 @cli.command("list")
@@ -132,7 +139,7 @@ def show_(
         if final:
             _require_final([(one.form, one.final) for one in found])
         for one in found:
-            _write(out, *exported(one, kind))
+            put_file(out, *exported(one, kind))
 
 
 @cli.command()
@@ -171,7 +178,7 @@ def annex(
         _require_format(kind)
         rule = _chosen(rules, period, form)[0]
         name, content, missing = uvloop.run(work(rule.text("form")))
-        _write(out, name, content)
+        put_file(out, name, content)
     if missing:
         complain(
             f"{missing} rows have no value in tenge; the notes of the annex say which values are missing"
@@ -191,7 +198,7 @@ def due(
 
     async def read() -> list[Due]:
         async with command_database(settings) as engine, engine.connect() as connection:
-            return await submissions.read_dues(connection, rules, today)
+            return await read_dues(connection, rules, today)
 
     found = uvloop.run(read())
     show(
@@ -217,7 +224,7 @@ def due(
 def _urgency(one: Due, today: dt.date) -> str:
     if one.late(today):
         return "late"
-    return "see to it" if one.reminded(today) or one.state is State.OUTDATED else ""
+    return "see to it" if one.reminded(today) or one.corrected else ""
 
 
 def _chosen(rules: Rules, period: str, form: str | None) -> list[Row]:
@@ -245,14 +252,3 @@ def _require_final(forms: Sequence[tuple[str, bool]]) -> None:
 def _require_format(kind: str) -> None:
     if kind not in FORMATS:
         raise DocumentError(f"--format {kind[:20]!r} must be one of {', '.join(FORMATS)}")
-
-
-def _write(directory: Path, name: str, content: bytes) -> None:
-    path = directory / name
-    try:
-        if path.exists() and path.read_bytes() != content:
-            raise DocumentError(f"{path}: is there already, with other content; name another --out")
-        path.write_bytes(content)
-    except OSError as error:
-        raise DocumentError(f"{path}: {error.strerror}; name a directory that can be written") from error
-    told(str(path))

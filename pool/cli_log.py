@@ -15,7 +15,7 @@ import typer
 import uvloop
 
 from pool import log_store
-from pool.cli_options import ConfigOption, complain, console
+from pool.cli_options import ConfigOption, complain, tell_checks
 from pool.cli_view import show as show_table
 from pool.cli_view import show_facts, told
 from pool.config import ConfigError, Settings, load
@@ -182,10 +182,7 @@ def verify(
     except (OSError, NoteError) as error:
         complain(f"{path}: {error}")
         raise SystemExit(2) from None
-    for check in checks:
-        console.print("[green]ok  [/]" if check.passed else "[red]FAIL[/]", end=" ")
-        console.print(f"{check.name}: {check.detail}", markup=False, highlight=False, soft_wrap=True)
-    failed = sum(not check.passed for check in checks)
+    failed = tell_checks(checks)
     if failed:
         complain(f"{path}: {failed} of {len(checks)} checks failed: do not trust this log")
         raise SystemExit(1)

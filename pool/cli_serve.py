@@ -37,6 +37,8 @@ def _banner(addresses: Addresses, settings: Settings) -> None:
         lines.append(f"          stratum+ssl://{_reachable(addresses.stratum_tls)}")
     if addresses.web:
         lines.append(f"Page      http://{_reachable(addresses.web)}/")
+    if addresses.door:
+        lines.append(f"          https://{_reachable(addresses.door)}/portal/")
     lines.append(f"Metrics   http://{_reachable(addresses.metrics)}/metrics")
     if addresses.stratum and not settings.nodes:
         lines += [

@@ -19,7 +19,7 @@ from pool import submissions
 from pool.cli_actor import TokenOption, mistakes, who_acts
 from pool.cli_options import ConfigOption
 from pool.cli_view import beginning, show, show_facts, told
-from pool.clock import unix_microseconds
+from pool.clock import microseconds, unix_microseconds
 from pool.config import Settings, load
 from pool.documents import Document, DocumentError, find_form, find_report
 from pool.exports import exported
@@ -33,6 +33,11 @@ from reporting.income import FormError, forms_of, month
 cli = typer.Typer(no_args_is_help=True, help="What was submitted to the two addressees, and the receipts.")
 
 _Result = TypeVar("_Result")
+_NOT_FINAL = {
+    True: "not all columns of its form are known; enter them in rules_file",
+    False: "it was made before its day was over",
+}
+"""Why a form, and why a report, is not final."""
 MonthOption = Annotated[str | None, typer.Option("--month", help="Of a form, like 2026-11.")]
 FormOption = Annotated[str | None, typer.Option("--form", help="Which form; needs --month.")]
 ReportOption = Annotated[
@@ -61,15 +66,15 @@ def send(
         document = await _find(connection, period, form, day, version)
         if not document.final:
             raise SubmissionError(
-                f"{document.name}: it is not final, since not all columns of its form are known; enter them "
-                f"in rules_file and build it again"
+                f"{document.name}: it is not final, since {_NOT_FINAL[bool(document.form)]}; build it again"
             )
+        await submissions.require_newest(connection, document)
         now_us = unix_microseconds()
         sending = Sending(document, to, now_us, note)
         await submissions.require_possible(connection, sending, rules, actor, now_us)
         name, content = exported(document, kind if document.form else "json")
         transport = transport_of(_way(document, rules), settings.data_dir / "outbox")
-        delivered = transport.deliver(Export(to, name, content, document.sha256))
+        delivered = transport.deliver(Export(to, name, content))
         number = await submissions.record(connection, sending, delivered, rules, actor, now_us)
         return f"submission {number}: {document.name} to {to}: {delivered.file_name}"
 
@@ -95,7 +100,10 @@ def record(
     async def work(connection: AsyncConnection, settings: Settings, rules: Rules, actor: Actor) -> str:
         document = await _find(connection, period, form, day, version)
         now_us = unix_microseconds()
-        sending = Sending(document, to, beginning(sent, rules), note)
+        sent_us = beginning(sent, rules)
+        if version is None:
+            _require_one_of_day(document, sent_us, rules)
+        sending = Sending(document, to, sent_us, note)
         number = await submissions.record(connection, sending, BY_HAND, rules, actor, now_us)
         if receipt or receipt_file is not None:
             file = _read(receipt_file)
@@ -236,6 +244,19 @@ async def _find(
     if day is not None or period is None or form is None:
         raise DocumentError("name one document: --month and --form, or --report")
     return await find_form(connection, form, month(period).text, version)
+
+
+def _require_one_of_day(document: Document, sent_us: int, rules: Rules) -> None:
+    """Raises SubmissionError for a correction made on the day, given without a time, on which it was sent.
+
+    The version that it replaces may be the one that went out on that day.
+    """
+    made_on = rules.day_of(microseconds(document.built_at))
+    if document.version > 1 and sent_us == rules.day_bounds(made_on)[0]:
+        raise SubmissionError(
+            f"{document.name}: it was made on {made_on}, the day on which something was sent; say which "
+            f"version that was by --version, or when it was sent"
+        )
 
 
 def _way(document: Document, rules: Rules) -> str:

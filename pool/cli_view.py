@@ -189,3 +189,15 @@ def show_events(events: Iterable[Event], view: View) -> None:
 def told(text: str, *, aside: bool = False) -> None:
     """One line as it is, on standard output, or aside on standard error."""
     (_aside if aside else console).print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def put_file(directory: Path, name: str, content: bytes) -> None:
+    """A file that a command made; one that is there already is replaced only by the same bytes."""
+    path = directory / name
+    try:
+        if path.exists() and path.read_bytes() != content:
+            raise ValueError(f"{path}: is there already, with other content; name another --out")
+        path.write_bytes(content)
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}; name a directory that can be written") from error
+    told(str(path))

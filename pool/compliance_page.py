@@ -19,7 +19,7 @@ import jinja2
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse
 
-from pool import register_store, sale_watch, wording
+from pool import register_store, wording
 from pool.compliance_wording import LABELS, TONES, days_left, words_of
 from pool.config import Settings
 from pool.reading import DatabaseAway, asking, reading
@@ -206,7 +206,7 @@ async def _look(desk: Desk) -> View:
     async with asking():
         seen = await register_store.read_sightings(desk.engine, day, day)
     async with reading(desk.engine) as connection:
-        besides = await sale_watch.notes(connection, desk.rules, day)
+        besides = await desk.sales.notes(connection, day)
     async with desk.live.held() as register:
         async with asking():
             newest = await register_store.events(

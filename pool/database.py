@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 import pool.tables_daily
+import pool.tables_door
 import pool.tables_income
 import pool.tables_log
 import pool.tables_report_keys
@@ -29,6 +30,8 @@ JOURNAL_LOCK = 0x646D706F_00000006
 """Held until its transaction ends by whoever writes the journal."""
 AUDIT_LOCK = 0x646D706F_0000000A
 """Held while an audit runs: one at a time."""
+DOOR_LOCK = 0x646D706F_0000000B
+"""Held by whoever adds an access event, so that its chain does not fork."""
 SETTLEMENT_LOCK = 0x646D706F_00000005
 """Held by whoever acts as the settler, on the connection that it writes on."""
 
@@ -91,6 +94,17 @@ def create_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
         pool_size=pool_size,
         pool_pre_ping=True,
     )
+
+
+async def settled(engine: AsyncEngine, *locks: int) -> None:
+    """Wait for those who write under some locks: what they dated before now can then be read.
+
+    Register and journal are dated and stored under theirs. One lock at a time, so that nobody can wait for us
+    in a circle.
+    """
+    for lock in locks:
+        async with engine.begin() as connection:
+            await connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(lock)))
 
 
 async def migrate(engine: AsyncEngine) -> None:

@@ -15,14 +15,13 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from payouts.payout_plan import ASSET, dated_by_credit, distribution_day
+from payouts.payout_plan import ASSET
 from pool import register_store
-from pool.payout_facts import credited_days
+from pool.payout_days import PaymentDays, since_us, standing
 from pool.payout_transaction import outputs_of
-from pool.tables import payment, payout, payout_event, payout_version
+from pool.tables import payment, payout_version
 from register.licence import Licence
 from register.register import Register
 from register.rules import Rules
@@ -30,7 +29,6 @@ from reporting.distribution import Distribution
 
 KINDS = ("miner", "licence")
 """What a distribution tells of the register."""
-_STANDING = ("confirmed", "final")
 
 
 async def distributions(
@@ -42,18 +40,14 @@ async def distributions(
     does not make a stored payment.
     """
     dated: list[_Dated] = []
-    for place in await _places(connection, rules.day_bounds(first - dt.timedelta(days=1))[0]):
-        transferred_on = rules.day_of(place.block_time_us)
-        if dated_by_credit(rules, transferred_on):
-            credited = await credited_days(connection, place.payout_id)
-        elif first <= transferred_on <= last:
-            credited = {}
-        else:
+    days = PaymentDays(connection, rules)
+    for place in await _places(connection, since_us(rules, first)):
+        if not days.may_count(place.block_time_us, last, first):
             continue
         for due, vout in await _payments(connection, place):
-            day = distribution_day(rules, place.block_time_us, credited.get(due.miner_id, transferred_on))
+            day = await days.of(place.payout_id, place.block_time_us, due.miner_id)
             if first <= day <= last:
-                dated.append(_Dated(due, place, vout, day, transferred_on))
+                dated.append(_Dated(due, place, vout, day, rules.day_of(place.block_time_us)))
     registers = await _registers(connection, rules, {one.day for one in dated})
     return sorted((_told(one, *registers[one.day]) for one in dated), key=_order)
 
@@ -81,16 +75,9 @@ def _order(one: Distribution) -> tuple[dt.date, int, int, str, int]:
     return one.distributed_on, one.miner_id, one.block_height, one.txid, one.vout
 
 
-async def _places(connection: AsyncConnection, since_us: int) -> list[_Place]:
-    """Payouts that stand in blocks of an instant or later: a credit counts for an earlier day at times."""
-    newest = (
-        sa.select(payout_event)
-        .ext(distinct_on(payout_event.c.payout_id))
-        .join(payout, payout.c.id == payout_event.c.payout_id)
-        .where(payout.c.state.in_(_STANDING), payout_event.c.block_hash.is_not(None))
-        .order_by(payout_event.c.payout_id, payout_event.c.id.desc())
-        .subquery("newest")
-    )
+async def _places(connection: AsyncConnection, begins_us: int) -> list[_Place]:
+    """Payouts that stand in blocks of an instant or later."""
+    newest = standing().subquery("newest")
     version = payout_version.c
     rows = await connection.execute(
         sa.select(
@@ -105,7 +92,7 @@ async def _places(connection: AsyncConnection, since_us: int) -> list[_Place]:
             payout_version,
             sa.and_(version.payout_id == newest.c.payout_id, version.number == newest.c.version),
         )
-        .where(newest.c.block_time_us >= since_us, version.purpose == "pay")
+        .where(newest.c.block_time_us >= begins_us, version.purpose == "pay")
         .order_by(newest.c.payout_id)
     )
     return [_Place(*row) for row in rows]

@@ -41,8 +41,8 @@ class Document(NamedTuple):
 
     @property
     def final(self) -> bool:
-        """Whether it may call itself final: all columns of its form are known (Q-09)."""
-        return not self.form or bool(self.told["final"])
+        """Whether it may call itself final: all columns of its form are known (Q-09), its day was over."""
+        return bool(self.told["final" if self.form else "day_complete"])
 
 
 async def find_form(

@@ -2,9 +2,9 @@
 kept.
 
 The same facts make the same form: building again returns what exists. Changed facts make the next version,
-which names the old one and the reason (invariant 7); each is a leaf of the log. What a form says is the
-business of `reporting.income`; this file decides only which edition it is. All facts are read in one
-snapshot.
+which names the old one and the reason (invariant 7), and so does a revoked key that signed it; each is a leaf
+of the log. What a form says is the business of `reporting.income`; this file decides only which edition it
+is. All facts are read in one snapshot.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pool.documents import Document
 from pool.reports import DEFAULT_REASON, GRACE_US, Publisher
 from pool.tables import report
 from pool.tables_income import form
+from register.fields import text_of
 from register.pool_data import Accreditation
 from register.rules import Row
 from reporting import income
@@ -34,6 +35,7 @@ from reporting.income import DailyReport, FormEdition, FormError, FormFacts
 from reporting.keyring import RingError
 from reporting.signing import SigningError, encode
 
+REASON_LIMIT: Final = 500
 _COLUMNS: Final = (form.c.form, form.c.period, form.c.version, form.c.sha256, form.c.built_at)
 
 
@@ -62,6 +64,7 @@ async def build_form(
     `rule` is one of `reporting.income.forms_of`, `now_us` the clock. Raises FormError.
     """
     _require_over(period, publisher, now_us)
+    text_of(f"form of {period.text}", "reason", reason, FormError, REASON_LIMIT)
     try:
         await report_keys.introduce_first(engine, publisher.rules, publisher.signers, lambda: now_us)
         async with engine.connect() as connection:
@@ -103,9 +106,10 @@ async def _build(
     kept = (await connection.execute(newest)).one_or_none()
     try:
         facts = await _facts(connection, period, rule, publisher, _edition(kept, publisher, now_us, reason))
-    except LookupError as error:
+    except (LookupError, ValueError) as error:
         raise FormError(f"form of {period.text}: what is stored cannot be true: {error}") from error
-    if kept is not None and _still_true(kept.envelope, facts):
+    same = kept is not None and _still_true(kept.envelope, facts)
+    if kept is not None and same and not await report_keys.spoiled(connection, kept.envelope):
         return Document(*kept)
     document = income.build(facts)
     envelope = await report_keys.sign_report(connection, document, publisher.signers)

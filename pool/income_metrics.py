@@ -16,10 +16,10 @@ from prometheus_client.registry import Collector
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool.clock import unix_microseconds
+from pool.income_due import read_dues
 from pool.reading import keep_reading, reading
-from pool.submissions import read_dues
 from register.rules import Rules
-from reporting.deadlines import Due, State
+from reporting.deadlines import Due
 
 READ_SECONDS: Final = 60.0
 
@@ -69,8 +69,8 @@ class IncomeMetrics(Collector):
         )
         text = "Forms that were not submitted by their deadline, for both addressees."
         yield GaugeMetricFamily("dmpool_income_late", text, _count(due.late(today) for due in self._dues))
-        text = "Forms that were corrected since they were submitted, for both addressees."
-        outdated = _count(due.state is State.OUTDATED for due in self._dues)
+        text = "Forms of which the books changed since they were submitted, for both addressees."
+        outdated = _count(due.corrected for due in self._dues)
         yield GaugeMetricFamily("dmpool_income_outdated", text, outdated)
 
 

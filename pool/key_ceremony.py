@@ -99,7 +99,7 @@ class Ceremony:
         held = self.held()
         async with self.engine.connect() as connection:
             ring = await _begun_list(connection)
-        begun = self._begun_before(ring, held, new)
+        begun = self._begun_before(ring, held, old, new)
         if begun is not None:
             return begun
         replaced = self._to_replace(ring, held, old, new)
@@ -184,10 +184,10 @@ class Ceremony:
         await report_keys.add(connection, ring, event, [one.signer for one in held], self.actor)
 
     @staticmethod
-    def _begun_before(ring: KeyRing, held: Sequence[Held], new: str | None) -> Done | None:
+    def _begun_before(ring: KeyRing, held: Sequence[Held], old: str | None, new: str | None) -> Done | None:
         """What came of a rotation that was killed after its event was stored; now it is finished."""
         for key in ring.keys.values():
-            if key.replaced_by is not None and key.replaced_by == new:
+            if key.replaced_by is not None and key.replaced_by == new and old in (None, key.key_id):
                 return Done(new, ring.keys[new].public_key, key.key_id, None)
         for one in held:
             if one.file is None or not _next(one.file).exists():

@@ -6,7 +6,6 @@ Each is one leaf, and only when there is something new: who calls again adds not
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 
 import sqlalchemy as sa
@@ -15,25 +14,32 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from pool import log_store
 from pool.tables import register_event
 from register.event import FIRST
-from register.rules import Rules, parse_rules
+from register.rules import Rules
 from reporting.merkle import Tree, leaf_hash
 
 
-async def rules_leaf(connection: AsyncConnection, rules_bytes: bytes, at_us: int) -> int | None:
-    """Tell which rules file is in use, when it is another one than was told last; the leaf's index.
+async def rules_leaf(connection: AsyncConnection, rules: Rules, at_us: int) -> int | None:
+    """Tell which rules are in use, when they are other ones than were told last; the leaf's index.
 
-    `first_day` is the day in Kazakhstan, by these rules, on which it was first seen in use. Raises RulesError
-    for bytes that are no rules.
+    `sha256` is that of their file as it was when they were read, `first_day` the day in Kazakhstan, by these
+    rules, on which they were first seen in use.
     """
-    sha256 = hashlib.sha256(rules_bytes).hexdigest()
     await log_store.lock(connection)
     told = await log_store.newest_of(connection, "rules")
-    if told is not None and json.loads(told)["sha256"] == sha256:
+    if told is not None and json.loads(told)["sha256"] == rules.sha256:
         return None
-    first_day = parse_rules(rules_bytes.decode("utf-8")).day_of(at_us)
-    return await log_store.append(
-        connection, "rules", {"sha256": sha256, "first_day": first_day.isoformat()}, at_us
-    )
+    body = {"sha256": rules.sha256, "first_day": rules.day_of(at_us).isoformat()}
+    return await log_store.append(connection, "rules", body, at_us)
+
+
+async def register_leaves(connection: AsyncConnection, rules: Rules, upto: dt.date, at_us: int) -> None:
+    """Tell the register of each day until `upto` that was not told: nobody may have been there to do it."""
+    await log_store.lock(connection)
+    told = await log_store.newest_of(connection, "register")
+    day = upto if told is None else dt.date.fromisoformat(json.loads(told)["day"]) + dt.timedelta(days=1)
+    while day <= upto:
+        await register_leaf(connection, rules, day, at_us)
+        day += dt.timedelta(days=1)
 
 
 async def register_leaf(connection: AsyncConnection, rules: Rules, day: dt.date, at_us: int) -> int | None:

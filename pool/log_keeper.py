@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import aiohttp
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -23,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from pool import log_store, log_witness, report_keys, resources
 from pool.clock import unix_microseconds
 from pool.config import ConfigError, Settings
+from pool.durable import write_durably
 from pool.log_files import LogFiles, read_checkpoint
 from pool.log_reader import LogReader
 from pool.log_section import WitnessSection
@@ -36,6 +39,8 @@ from reporting.note import Bip340Signer, Ed25519Signer, Note, NoteError, NoteSig
 from reporting.signing import SigningError
 
 log = logging.getLogger(__name__)
+
+LONGEST_REASON: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,11 @@ def origin(settings: Settings) -> str:
 def log_key_file(settings: Settings) -> Path:
     """Where the key that signs the log is, or will be."""
     return settings.data_dir / "keys" / "log.key"
+
+
+def log_vkey_file(settings: Settings) -> Path:
+    """Where its public half is: for the web role, which needs no secret; copied where that runs apart."""
+    return settings.data_dir / "keys" / "log.vkey"
 
 
 class LogKeeper:
@@ -86,6 +96,7 @@ class LogKeeper:
         if signed is None:
             return None, []
         await self.files.publish()
+        await asyncio.to_thread(_tell, log_vkey_file(self._settings), str(signers[0].key))
         asked = await self._ask(signed)
         if any(not one.trouble for one in asked):
             await self.files.publish()
@@ -94,8 +105,10 @@ class LogKeeper:
     async def replace_key(self, reason: str) -> str:
         """Make a new key in place of one that is lost, and tell so in the log; its vkey.
 
-        Raises LogError where the key is there, or none was ever used.
+        Raises LogError where the key is there, none was ever used, or the reason is none.
         """
+        if not 1 <= len(reason) <= LONGEST_REASON or not reason.isprintable():
+            raise LogError(f"reason: write it in one line of 1 to {LONGEST_REASON} characters")
         path = log_key_file(self._settings)
         if path.exists():
             raise LogError(f"{path}: the key is there; move the file away if it must not be used any more")
@@ -140,7 +153,7 @@ class LogKeeper:
         signer = Ed25519Signer(self._origin, _secret(path, new=last is None))
         if last is not None and not _signed_by(last.note, signer):
             told = await log_store.newest_of(connection, "log_key")
-            if told is None or str(signer.key).encode() not in told:
+            if told is None or json.loads(told)["vkey"] != str(signer.key):
                 raise LogError(
                     f"{path}: this key did not sign the checkpoint of {last.checkpoint.size} leaves; restore "
                     f"the one that did"
@@ -181,6 +194,12 @@ def _secret(path: Path, *, new: bool) -> bytes:
         return read_or_make_secret(path, lambda: secrets.token_bytes(32)) if new else read_secret(path)
     except (KeyFileError, OSError) as error:
         raise ConfigError(f"data_dir: {error}") from error
+
+
+def _tell(path: Path, vkey: str) -> None:
+    line = f"{vkey}\n".encode()
+    if not path.exists() or path.read_bytes() != line:
+        write_durably(path, line)
 
 
 def _signed_by(note: Note, signer: Ed25519Signer) -> bool:

@@ -31,7 +31,7 @@ from reporting.note import (
     parse_signatures,
 )
 
-KINDS: Final = frozenset({"report", "rules", "register", "key", "form", "log_key"})
+KINDS: Final = frozenset({"report", "rules", "register", "access", "key", "form", "log_key"})
 """What is told of: `docs/log.md` has the members of each."""
 DATA_LIMIT: Final = 65_535
 """Bytes of a leaf: an entry bundle has two bytes for its length (C2SP tlog-tiles)."""

@@ -1,7 +1,7 @@
 """The transparency log by itself: tells what is due each day, and goes a step further when the log has grown.
 
-Reports and keys tell the log themselves, in the transaction in which they are made; here are the rules of law
-and the register, which nobody else tells. One ledger is active and does this.
+Reports and keys tell the log themselves, in the transaction in which they are made; here are the rules of
+law, the register and the regulators' comings, which nobody else tells. One ledger is active and does this.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import log_entries, log_store
 from pool.clock import unix_microseconds
-from pool.config import ConfigError, Settings
-from pool.database import UNAVAILABLE, reason_of
+from pool.config import ConfigError
+from pool.database import REGISTER_LOCK, UNAVAILABLE, reason_of, settled
+from pool.door_leaf import access_leaf
 from pool.log_keeper import LogKeeper
 from pool.log_store import LogError
 from pool.reading import DatabaseAway
@@ -48,14 +49,12 @@ class LogTask:
         self,
         keeper: LogKeeper,
         engine: AsyncEngine,
-        settings: Settings,
         rules: Rules,
         active: Callable[[], bool],
         now_us: Callable[[], int] = unix_microseconds,
     ) -> None:
         self._keeper = keeper
         self._engine = engine
-        self._settings = settings
         self._rules = rules
         self._active = active
         self._now_us = now_us
@@ -76,11 +75,12 @@ class LogTask:
     async def step(self) -> None:
         """Tell what is due; sign and publish when the log has grown or a witness may answer by now."""
         now_us = self._now_us()
-        rules_bytes = await asyncio.to_thread(self._settings.rules_file.read_bytes)
         yesterday = self._rules.day_of(now_us - GRACE_US) - dt.timedelta(days=1)
+        await settled(self._engine, REGISTER_LOCK)
         async with self._engine.begin() as connection:
-            await log_entries.rules_leaf(connection, rules_bytes, now_us)
-            await log_entries.register_leaf(connection, self._rules, yesterday, now_us)
+            await log_entries.rules_leaf(connection, self._rules, now_us)
+            await log_entries.register_leaves(connection, self._rules, yesterday, now_us)
+            await access_leaf(connection, self._rules, yesterday, now_us)
             last = await log_store.newest_checkpoint(connection)
             grown = last is None or await log_store.size(connection) > last.checkpoint.size
         if grown or now_us - self._advanced_us > AGAIN_SECONDS * 1_000_000:

@@ -47,7 +47,7 @@ async def ask(
             if status == 409 and kind == _OLD_SIZE:
                 theirs = _their_size(body, checkpoint.size)
                 status, kind, body = await _post(http, witness, note, tree, checkpoint.size, theirs)
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:  # of a name that is none
         raise WitnessError(f"does not answer: {str(error) or type(error).__name__}") from error
     if status == 409:
         raise WitnessError(

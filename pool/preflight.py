@@ -17,6 +17,7 @@ from enum import Enum
 from pathlib import Path
 
 from pool.config import ConfigError, Listen, Settings
+from pool.door_tls import door_certificate
 from pool.node import Node, NodeError, NodeWrongChain
 from register.register import Register
 from register.rules import Rules, RulesError, load_rules
@@ -43,6 +44,7 @@ class Addresses:
     stratum: Listen | None
     stratum_tls: Listen | None
     web: Listen | None
+    door: Listen | None
     metrics: Listen
 
 
@@ -52,6 +54,7 @@ def addresses_of(settings: Settings, roles: frozenset[Role]) -> Addresses:
         stratum=settings.stratum.listen if Role.GATEWAY in roles else None,
         stratum_tls=settings.stratum.tls.listen if settings.stratum.tls and Role.GATEWAY in roles else None,
         web=settings.web.listen if Role.WEB in roles else None,
+        door=settings.door.tls.listen if settings.door.tls and Role.WEB in roles else None,
         metrics=settings.metrics.listen,
     )
 
@@ -63,6 +66,7 @@ def require_free(addresses: Addresses) -> None:
         ("stratum.listen", addresses.stratum),
         ("stratum.tls.listen", addresses.stratum_tls),
         ("web.listen", addresses.web),
+        ("door.tls.listen", addresses.door),
         ("metrics.listen", addresses.metrics),
     ):
         if listen is None:
@@ -181,10 +185,11 @@ async def problems(settings: Settings, nodes: Sequence[Node]) -> list[str]:
         require_free(addresses_of(settings, ALL_ROLES))
     except ConfigError as error:
         found.append(str(error))
-    try:
-        require_certificate(settings)
-    except ConfigError as error:
-        found.append(str(error))
+    for require in (lambda: require_certificate(settings), lambda: door_certificate(settings.door)):
+        try:
+            require()
+        except ConfigError as error:
+            found.append(str(error))
     try:
         read_rules(settings, time.time_ns() // 1000)
     except ConfigError as error:

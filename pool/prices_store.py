@@ -22,6 +22,8 @@ from register.rules import Rules
 from reporting.prices import COLUMNS, CalendarDay, PriceError, PriceTable, Quote, is_currency, read_line
 
 _MAY: Final = (Role.OPERATOR, Role.COMPLIANCE)
+_DAY: Final = dt.timedelta(days=1)
+_SATURDAY: Final = 5
 _SHOWN: Final = 20
 """Bad lines that are told of; there may be more."""
 
@@ -31,6 +33,8 @@ class Line(NamedTuple):
 
     record: Quote | CalendarDay
     where: str = ""
+    weekend: bool = False
+    """A Saturday or Sunday that is a day off unless it was called a working day or has a value already."""
 
 
 class Entered(NamedTuple):
@@ -79,8 +83,8 @@ def _day(row: Any) -> CalendarDay:
 def read_sheet(sheet: Sheet, source: str, reason: str, *, weekends: bool) -> list[Line]:
     """The lines of a file; `source` and `reason` stand in for empty cells. Raises PriceError for bad ones.
 
-    With `weekends`, every Saturday and Sunday between its first and last value that it gives none of is a day
-    off: somebody has looked at the calendar. Other days off have a line of their own.
+    With `weekends`, every Saturday and Sunday between its first and last value, and next to these, that it
+    gives none of is a day off: somebody has looked at the calendar. Other days off have a line of their own.
     """
     heading = [cell.strip().lower() for cell in sheet.heading.cells]
     unknown = [name for name in heading if name not in COLUMNS]
@@ -95,6 +99,10 @@ def read_sheet(sheet: Sheet, source: str, reason: str, *, weekends: bool) -> lis
     first_of: dict[object, int] = {}
     for row in sheet.rows:
         try:
+            if any(row.cells[len(heading) :]):
+                raise PriceError(
+                    "has more cells than the first line has headings; a value with a comma stands in quotes"
+                )
             record = read_line(dict(zip(heading, row.cells, strict=False)), source, reason)
             key = (record.day, record.asset if isinstance(record, Quote) else "")
             if first_of.setdefault(key, row.line) != row.line:
@@ -113,9 +121,14 @@ def _weekends(lines: Iterable[Line], source: str) -> list[Line]:
     if not priced:
         return []
     first, last = min(priced), max(priced)
-    days = (first + dt.timedelta(days=number) for number in range((last - first).days + 1))
-    off = [day for day in days if day.weekday() >= 5 and day not in told]
-    return [Line(CalendarDay(day, False, f"{day:%A}; {source}"), "weekends") for day in off]
+    # The weekend between two months is next to the values of both, and between those of neither.
+    while (first - _DAY).weekday() >= _SATURDAY:
+        first -= _DAY
+    while (last + _DAY).weekday() >= _SATURDAY:
+        last += _DAY
+    days = (first + _DAY * number for number in range((last - first).days + 1))
+    off = [day for day in days if day.weekday() >= _SATURDAY and day not in told]
+    return [Line(CalendarDay(day, False, f"{day:%A}; {source}"), "weekends", weekend=True) for day in off]
 
 
 async def enter(
@@ -127,7 +140,9 @@ async def enter(
         await _require_allowed(connection, actor)
         table = await read_table(connection)
         new, same, bad = [], 0, list[str]()
-        for record, where in lines:
+        for record, where, weekend in lines:
+            if weekend and (table.priced(record.day) or table.working(record.day)):
+                continue
             try:
                 if table.check(record, rules, rules.day_of(now_us)):
                     table.put(record)

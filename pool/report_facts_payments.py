@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -19,12 +19,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from payouts.journal import EntryKind
 from payouts.payout_plan import distribution_day
 from pool.distributions import distributions
+from pool.payout_days import standing
 from pool.payout_facts import credited_days
-from pool.tables import journal_entry, journal_posting, payout, payout_event, payout_version
+from pool.tables import journal_entry, journal_posting, payout_event, payout_version
 from register.rules import Rules
 from reporting.daily_facts import Apart, Paid
 
-_STANDING: Final = ("confirmed", "final")
 _Part = tuple[int, int]
 """Payout and miner."""
 _What = Literal["paid", "taken_back"]
@@ -129,17 +129,7 @@ class _Stands(NamedTuple):
 
 async def _standing(connection: AsyncConnection, payouts: Collection[int]) -> dict[int, _Stands]:
     """Those of some payouts that are in the chain."""
-    newest = (
-        sa.select(payout_event.c.payout_id, payout_event.c.block_time_us)
-        .ext(distinct_on(payout_event.c.payout_id))
-        .join(payout, payout.c.id == payout_event.c.payout_id)
-        .where(
-            payout_event.c.payout_id.in_(payouts),
-            payout.c.state.in_(_STANDING),
-            payout_event.c.block_hash.is_not(None),
-        )
-        .order_by(payout_event.c.payout_id, payout_event.c.id.desc())
-    )
+    newest = standing().where(payout_event.c.payout_id.in_(payouts))
     booked = await _booked_on(connection, payouts)
     return {
         row.payout_id: _Stands(booked[row.payout_id], row.block_time_us)

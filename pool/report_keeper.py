@@ -29,7 +29,7 @@ from pool.clock import instant, microseconds, unix_microseconds
 from pool.config import ConfigError
 from pool.database import UNAVAILABLE, reason_of
 from pool.report_facts import hours_complete, waiting_batches
-from pool.reports import GRACE_US, Publisher, ReportError, build_report
+from pool.reports import DEFAULT_REASON, GRACE_US, Publisher, ReportError, build_report, settle
 from pool.tables import archive_hour, batch, journal_entry, report
 from register.rules import Rules
 from reporting.daily_facts import DoesNotReconcile
@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 TICK_SECONDS: Final = 30.0
 _DAY: Final = dt.timedelta(days=1)
 _SECOND_US: Final = 1_000_000
+LOOK_BACK: Final = 32
+"""Reports that a keeper which begins looks through: people may have built some, or another was killed."""
 MOVED_REASON: Final = "a payment that counts for this day was booked, or taken back, on {day}"
 
 
@@ -49,13 +51,6 @@ class State(NamedTuple):
     """How long the oldest day without its report could have been told; 0 when none is missing."""
     blocked: bool = False
     """Whether that day cannot be built: somebody must look."""
-
-
-class Newest(NamedTuple):
-    """A report by its day and hash."""
-
-    day: dt.date
-    sha256: str
 
 
 class ReportKeeper:
@@ -76,8 +71,8 @@ class ReportKeeper:
         self._publisher = publisher
         self._active = active
         self._now_us = now_us
-        self._corrected: str | None = None
-        """The hash of the newest day's report, once its payments of other days were looked at."""
+        self._looked: int | None = None
+        """The sequence of the last report whose payments of other days were looked at."""
         self._told = ""
 
     async def run(self) -> None:
@@ -103,19 +98,16 @@ class ReportKeeper:
         """Build every day that is due. Raises ReportError or DoesNotReconcile for the first that cannot
         be."""
         if not self._active():
-            self.state, self._corrected = State(), None
+            self.state, self._looked = State(), None
             return
         while self._active():
             async with self._engine.connect() as connection:
                 day = await next_day(connection, self._rules)
-                newest = await newest_report(connection)
             self._look(day)
-            if newest is not None and newest.sha256 != self._corrected:
-                await self._correct(newest)
-                self._corrected = newest.sha256
+            await self._correct()
             if day is None or not await self._due(day):
                 return
-            await build_report(self._engine, day, await self._signing(day), self._now_us())
+            await self._build(day, DEFAULT_REASON)
             log.info("report of %s: built and signed", day)
 
     def _look(self, day: dt.date | None) -> None:
@@ -126,8 +118,10 @@ class ReportKeeper:
     def _closes_us(self, day: dt.date) -> int:
         return self._rules.day_bounds(day)[1] + GRACE_US
 
-    async def _signing(self, day: dt.date) -> Publisher:
-        return await asyncio.to_thread(self._publisher, day)  # it may read keys from a slow place
+    async def _build(self, day: dt.date, reason: str) -> None:
+        publisher = await asyncio.to_thread(self._publisher, day)  # it may read keys from a slow place
+        await settle(self._engine)
+        await build_report(self._engine, day, publisher, self._now_us(), reason=reason)
 
     async def _due(self, day: dt.date) -> bool:
         """Whether a day is over, and all of it is in the ledger and in the archive."""
@@ -138,17 +132,33 @@ class ReportKeeper:
             waiting = await waiting_batches(connection, instant(end_us))
             return not waiting and await hours_complete(connection, end_us)
 
-    async def _correct(self, newest: Newest) -> None:
-        """Days that were told, and for which the newest report's day has booked or taken back a payment."""
+    async def _correct(self) -> None:
+        """Days that were told before a report that booked, or took back, a payment which counts for them."""
         async with self._engine.connect() as connection:
-            wanted = sa.select(report.c.envelope).where(report.c.sha256 == newest.sha256)
-            envelope = json.loads((await connection.execute(wanted)).scalar_one())
-            told = set(await connection.scalars(sa.select(report.c.day).distinct()))
-        apart = envelope["report"].get("bookings_apart", ())
-        days = {dt.date.fromisoformat(row["counts_for"]) for row in apart if row["counts_for"]}
-        reason = MOVED_REASON.format(day=newest.day)
-        for day in sorted(days & told - {newest.day}):
-            await build_report(self._engine, day, await self._signing(day), self._now_us(), reason=reason)
+            made = await made_after(connection, self._looked)
+        for sequence in made:
+            async with self._engine.connect() as connection:
+                wanted = sa.select(report.c.day, report.c.envelope).where(report.c.sequence == sequence)
+                teller, envelope = (await connection.execute(wanted)).one()
+                told = await told_whole(connection, self._rules)
+            days = await asyncio.to_thread(days_apart, envelope)
+            reason = MOVED_REASON.format(day=teller)
+            for day in sorted(one for one in days if told.get(one, sequence) < sequence):
+                await self._build(day, reason)
+            self._looked = sequence
+
+
+def days_apart(envelope: bytes) -> set[dt.date]:
+    """The days for which payments count that a report tells apart."""
+    apart = json.loads(envelope)["report"].get("bookings_apart", ())
+    return {dt.date.fromisoformat(row["counts_for"]) for row in apart if row["counts_for"]}
+
+
+async def made_after(connection: AsyncConnection, sequence: int | None) -> list[int]:
+    """The reports made after one, in order; without one the last that were made at all."""
+    wanted = sa.select(report.c.sequence).order_by(report.c.sequence.desc())
+    wanted = wanted.limit(LOOK_BACK) if sequence is None else wanted.where(report.c.sequence > sequence)
+    return sorted(await connection.scalars(wanted))
 
 
 async def next_day(connection: AsyncConnection, rules: Rules) -> dt.date | None:
@@ -156,13 +166,21 @@ async def next_day(connection: AsyncConnection, rules: Rules) -> dt.date | None:
     first = await first_day(connection, rules)
     if first is None:
         return None
-    rows = await connection.execute(
-        sa.select(report.c.day, sa.func.max(report.c.built_at)).group_by(report.c.day)
-    )
-    whole = {day for day, built_at in rows if microseconds(built_at) >= rules.day_bounds(day)[1]}
-    while first in whole:
+    told = await told_whole(connection, rules)
+    while first in told:
         first += _DAY
     return first
+
+
+async def told_whole(connection: AsyncConnection, rules: Rules) -> dict[dt.date, int]:
+    """The days that have a report of the whole of them, each with the sequence of its newest version."""
+    newest = sa.func.max(report.c.built_at), sa.func.max(report.c.sequence)
+    rows = await connection.execute(sa.select(report.c.day, *newest).group_by(report.c.day))
+    return {
+        day: sequence
+        for day, built_at, sequence in rows
+        if microseconds(built_at) >= rules.day_bounds(day)[1]
+    }
 
 
 async def first_day(connection: AsyncConnection, rules: Rules) -> dt.date | None:
@@ -179,10 +197,3 @@ async def first_day(connection: AsyncConnection, rules: Rules) -> dt.date | None
     )
     first_us = await connection.scalar(taken)
     return None if first_us is None else rules.day_of(first_us)
-
-
-async def newest_report(connection: AsyncConnection) -> Newest | None:
-    """The newest version of the last day that has a report."""
-    wanted = sa.select(report.c.day, report.c.sha256).order_by(report.c.day.desc(), report.c.version.desc())
-    row = (await connection.execute(wanted.limit(1))).one_or_none()
-    return None if row is None else Newest(row.day, row.sha256)

@@ -43,8 +43,9 @@ async def sign_report(
     """The envelope of a report, signed by each of `signers` whose key is in force when the report is made.
 
     That instant is its `generated_at`. The log's lock is taken; a REPEATABLE READ transaction calls
-    `log_store.lock` before its first look at the database. Raises SigningError when no key is in force or one
-    does not sign, RingError where the stored list of keys does not hold.
+    `log_store.lock` before its first look at the database. Raises SigningError when no key is in force, one
+    does not sign, or the report is dated before what became of the keys last: in the log it would stand
+    behind that. Raises RingError where the stored list of keys does not hold.
     """
     await log_store.lock(connection)
     ring = await read(connection)
@@ -53,6 +54,11 @@ async def sign_report(
     found = [signer for signer in signers if signer.key_id in may]
     if not found:
         raise SigningError(_nobody(ring, signers, at))
+    if ring.newest_at is not None and at < ring.newest_at:
+        raise SigningError(
+            f"it is dated {at.isoformat()}, and the list of keys was changed after that, on "
+            f"{ring.newest_at.isoformat()}: check the clock, and build it again"
+        )
     return await asyncio.to_thread(sign, document, found)  # a program may take its time
 
 

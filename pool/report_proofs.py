@@ -39,7 +39,7 @@ async def proof_for(connection: AsyncConnection, rules: Rules, day: dt.date, min
     row = (await connection.execute(newest)).one_or_none()
     if row is None:
         raise ReportError(f"no report of {day} was made; a proof is of a row of it")
-    leaf = await _leaf(connection, row.sha256)
+    leaf = await leaf_of(connection, row.sha256)
     if leaf is None:
         raise ReportError(
             f"report of {day}: the transparency log does not tell of it; it was made before there was a log"
@@ -53,10 +53,10 @@ async def proof_for(connection: AsyncConnection, rules: Rules, day: dt.date, min
     return miner_proof.encode(proof)
 
 
-async def _leaf(connection: AsyncConnection, sha256: str) -> Any | None:
-    """The log's leaf of a report."""
+async def leaf_of(connection: AsyncConnection, sha256: str, kind: str = "report") -> Any | None:
+    """The log's leaf of a report, or of a form."""
     told = sa.func.convert_from(log_leaf.c.data, "UTF8").contains(f'"sha256":"{sha256}"')
-    wanted = sa.select(log_leaf.c.index, log_leaf.c.data).where(log_leaf.c.kind == "report", told)
+    wanted = sa.select(log_leaf.c.index, log_leaf.c.data).where(log_leaf.c.kind == kind, told)
     return (await connection.execute(wanted.order_by(log_leaf.c.index).limit(1))).one_or_none()
 
 

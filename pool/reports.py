@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from pool import log_store, report_keys
 from pool.clock import instant, microseconds
+from pool.database import JOURNAL_LOCK, REGISTER_LOCK, settled
 from pool.report_facts import Facts, gather, waiting_batches
 from pool.report_facts_register import salt_secret
 from pool.software import software_digest
@@ -32,9 +33,9 @@ from reporting.daily import DayFacts, Edition, PoolFacts
 from reporting.daily_facts import Software
 from reporting.daily_first import in_first_schema
 from reporting.equalities import FIRST_SCHEMA
-from reporting.keyring import RingError
 
 DEFAULT_REASON = "later data"
+LONGEST_REASON = 500
 GRACE_US = 60_000_000
 """How long after midnight a day closes: what was dated before it may still be on its way into the books."""
 
@@ -75,10 +76,14 @@ async def build_report(
 ) -> bytes:
     """The signed report of a day, byte for byte as it is kept; a new version only when facts have changed.
 
-    `now_us` is the clock. A day that is not over is told only as `unfinished`, and replaced when it is over.
-    Raises ReportError, or DoesNotReconcile when the facts contradict each other.
+    `now_us` is the clock, read after `settle`. A day that is not over is told only as `unfinished`, and
+    replaced when it is over; one that is over is told whole, whatever was asked for. Raises ReportError, or
+    DoesNotReconcile when the facts contradict each other.
     """
-    _check_day(day, publisher.rules, now_us, unfinished)
+    over = _check_day(day, publisher.rules, now_us, unfinished)
+    if not 1 <= len(reason) <= LONGEST_REASON or not reason.isprintable():
+        raise ReportError(f"reason: write it in one line of 1 to {LONGEST_REASON} characters")
+    await settle(engine)
     with _signing(day):
         await report_keys.introduce_first(engine, publisher.rules, publisher.signers, lambda: now_us)
     async with engine.connect() as connection:
@@ -87,7 +92,7 @@ async def build_report(
             # First of all: the snapshot is taken by the next statement, when no other report is being built.
             await log_store.lock(connection)
             await connection.execute(sa.text("LOCK TABLE report IN SHARE ROW EXCLUSIVE MODE"))
-            if not unfinished:
+            if over:
                 await _check_ledger(connection, day, publisher.rules)
             try:
                 facts = await gather(connection, day, publisher.rules)
@@ -102,6 +107,13 @@ async def build_report(
                     return bytes(kept.envelope)
             edition = await _next_edition(connection, kept, reason)
             return await _publish(connection, desk, now_us, edition)
+
+
+async def settle(engine: AsyncEngine) -> None:
+    """Wait for all who write now: what they dated can be read then, by a clock that is read behind it."""
+    await settled(engine, REGISTER_LOCK, JOURNAL_LOCK)
+    async with engine.begin() as connection:
+        await log_store.lock(connection)
 
 
 async def list_reports(engine: AsyncEngine) -> list[Listed]:
@@ -125,7 +137,8 @@ async def get_report(engine: AsyncEngine, day: dt.date, version: int | None = No
     return bytes(envelope)
 
 
-def _check_day(day: dt.date, rules: Rules, now_us: int, unfinished: bool) -> None:
+def _check_day(day: dt.date, rules: Rules, now_us: int, unfinished: bool) -> bool:
+    """Whether the day is over; raises ReportError for one that cannot be told now."""
     today = rules.day_of(now_us)
     if day > today:
         raise ReportError(
@@ -135,12 +148,12 @@ def _check_day(day: dt.date, rules: Rules, now_us: int, unfinished: bool) -> Non
         end_us = rules.day_bounds(day)[1]
     except RulesError as error:
         raise ReportError(f"report of {day}: {error}") from error
-    closes_us = end_us + GRACE_US
-    if now_us < closes_us and not unfinished:
-        raise ReportError(
-            f"report of {day}: the day is not over; wait until {rules.local(closes_us)} or "
-            f"ask for the unfinished day"
-        )
+    over, closes_us = now_us >= end_us, end_us + GRACE_US
+    if now_us < closes_us and (over or not unfinished):
+        instead = "" if over else " or ask for the unfinished day"
+        what = "is not over in the books" if over else "is not over"
+        raise ReportError(f"report of {day}: the day {what}; wait until {rules.local(closes_us)}{instead}")
+    return over
 
 
 async def _check_ledger(connection: AsyncConnection, day: dt.date, rules: Rules) -> None:
@@ -223,7 +236,7 @@ async def _next_edition(connection: AsyncConnection, replaced: Any | None, reaso
 def _signing(day: dt.date) -> Iterator[None]:
     try:
         yield
-    except (signing.SigningError, RingError) as error:
+    except (signing.SigningError, ValueError) as error:  # of the list of keys; of too large a number
         raise ReportError(f"report of {day}: cannot be signed: {error}") from error
 
 

@@ -8,7 +8,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +20,7 @@ from pool.key_sources import signers_of, sources_of
 from pool.node import Node
 from pool.preflight import ALL_ROLES, Role, in_use, make_directory, read_rules
 from pool.reports import Publisher
+from pool.software import software_version
 from register.clerk import Terms
 from register.proposal import FOUR_EYES
 from register.rules import Rules
@@ -180,7 +180,7 @@ def publisher(settings: Settings, rules: Rules, day: dt.date) -> Publisher:
         ),
         rules=rules,
         signers=signers(settings),
-        software_version=version("dmpool"),
+        software_version=software_version(),
     )
 
 

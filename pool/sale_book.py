@@ -64,8 +64,11 @@ class Writer:
         at_us = max(now_us, last_us or 0)
         return cls(connection, actor, reason, at_us, rules.day_of(at_us), last or 0)
 
-    async def clashes(self, sales: Sequence[Sale]) -> dict[int, Told]:
-        """By place in `sales`, the line that stands for the same trade of the same exchange."""
+    async def clashes(self, sales: Sequence[Sale], besides: int | None = None) -> dict[int, Told]:
+        """By place in `sales`, a line that stands for the same trade of the same exchange.
+
+        The line `besides`, which is to be put right, is not looked at.
+        """
         references = sorted({sale.reference for sale in sales})
         standing: dict[str, list[Told]] = {}
         for start in range(0, len(references), _CHUNK):
@@ -75,7 +78,7 @@ class Writer:
         found: dict[int, Told] = {}
         for place, sale in enumerate(sales):
             for told in standing.get(sale.reference, ()):
-                if told.sale.names & sale.names:
+                if told.seq != besides and told.sale.names & sale.names:
                     found[place] = told
         return found
 
@@ -102,8 +105,8 @@ class Writer:
             raise SaleError(
                 f"sale {seq} is of another miner; withdraw it there and enter it here, each with its reason"
             )
-        clash = (await self.clashes([sale])).get(0)
-        if clash is not None and clash.seq != seq:
+        clash = (await self.clashes([sale], besides=seq)).get(0)
+        if clash is not None:
             raise SaleError(same_trade(sale, clash))
         return (await self._write("corrected", [(sale, seq)]))[0]
 

@@ -7,20 +7,16 @@ their last values.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Iterator
 from typing import Final
 
-import sqlalchemy as sa
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool.clock import unix_microseconds
 from pool.reading import keep_reading, reading
-from pool.sale_watch import Watch, watch
-from pool.tables import payout_event
-from pool.tables_sale import sale_confirmation
+from pool.sale_watch import SaleWatch, Watch
 from register.rules import Rules
 
 READ_SECONDS: Final = 30.0
@@ -35,8 +31,8 @@ class SaleMetrics(Collector):
         self._engine = engine
         self._rules = rules
         self._now_us = now_us
-        self._seen: tuple[dt.date, int | None, int | None] | None = None
-        self._watch: Watch | None = None
+        self._watch = SaleWatch(rules)
+        self._found: Watch | None = None
 
     async def follow(self) -> None:
         """Read until cancelled."""
@@ -46,24 +42,17 @@ class SaleMetrics(Collector):
         """Read once; raises DatabaseAway."""
         day = self._rules.day_of(self._now_us())
         async with reading(self._engine) as connection:
-            seen = (
-                day,
-                await connection.scalar(sa.select(sa.func.max(payout_event.c.id))),
-                await connection.scalar(sa.select(sa.func.max(sale_confirmation.c.seq))),
-            )
-            if seen != self._seen:
-                self._watch = await watch(connection, self._rules, day)
-                self._seen = seen
+            self._found = await self._watch.look(connection, day)
 
     def collect(self) -> Iterator[Metric]:
         """The series of this scrape."""
-        if self._watch is None:
+        if self._found is None:
             return
         text = "Miners that sold less than they must, in the period that ended last and in the one that runs."
         miners = GaugeMetricFamily("dmpool_sale_short_miners", text, labels=["period"])
         text = "What they have not sold on exchanges that count, in satoshis."
         satoshis = GaugeMetricFamily("dmpool_sale_short_satoshis", text, labels=["period"])
-        for name, short in self._watch._asdict().items():
+        for name, short in self._found._asdict().items():
             miners.add_metric([name], len(short))
             satoshis.add_metric([name], sum(one.short_sat for one in short))
         yield miners

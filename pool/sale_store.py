@@ -2,8 +2,8 @@
 
 Reads only; the caller's transaction must see one moment (REPEATABLE READ). Sales are those that stood in the
 book when the day ended, so that a report of that day never changes by what is said later. Distributions are
-those that stand in the snapshot and count for days up to it, dated as `pool.distributions` dates them; names
-and licences are not asked for here, so a year of them is one small query.
+those that stand in the snapshot and count for days up to it, dated as in forms (`pool.payout_days`); names
+are not asked for here, so a year of them is one small query.
 """
 
 from __future__ import annotations
@@ -12,24 +12,18 @@ import datetime as dt
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from payouts.payout_plan import dated_by_credit
 from pool import sale_book
-from pool.payout_facts import credited_days
-from pool.tables import payment, payout, payout_event
+from pool.payout_days import PaymentDays, since_us, standing
+from pool.tables import payment, payout_event
 from pool.tables_sale import sale_confirmation
-from register.fields import FIRST_DAY
 from register.rules import Rules
 from reporting.sale import Got, SaleFacts
 from reporting.sale_period import period_before, period_of
 
-_STATES: Final = ("confirmed", "final")
-"""Of payouts that are paid."""
 _MOVES: Final = ("confirmed", "sent")
 """Of payouts: into the chain, and out of it again."""
-_DAY: Final = dt.timedelta(days=1)
 _CHUNK: Final = 5000
 _EXCHANGE: Final = sa.case((payment.c.purpose == "exchange_deposit", payment.c.exchange), else_="").label(
     "exchange"
@@ -69,10 +63,8 @@ async def _distributed(
     connection: AsyncConnection, rules: Rules, first: dt.date, last: dt.date
 ) -> tuple[list[Got], dict[tuple[int, str], int]]:
     """What counts for the days from `first` to `last`, and the sums of all before, by miner and exchange."""
-    # A block's clock may be a day from what it is dated by.
-    since_us = rules.day_bounds(max(first - _DAY, FIRST_DAY))[0]
-    standing = _standing()
-    older = sa.select(standing.c.payout_id).where(standing.c.block_time_us < since_us)
+    begins_us, stands = since_us(rules, first), standing().subquery("standing")
+    older = sa.select(stands.c.payout_id).where(stands.c.block_time_us < begins_us)
     sums = (
         sa.select(payment.c.miner_id, _EXCHANGE, sa.func.sum(payment.c.amount_sat))
         .where(payment.c.payout_id.in_(older))
@@ -81,8 +73,8 @@ async def _distributed(
     before = {
         (miner_id, exchange): int(amount) for miner_id, exchange, amount in await connection.execute(sums)
     }
-    newer = sa.select(standing).where(standing.c.block_time_us >= since_us).order_by(standing.c.payout_id)
-    days = _Days(connection, rules)
+    newer = sa.select(stands).where(stands.c.block_time_us >= begins_us).order_by(stands.c.payout_id)
+    days = PaymentDays(connection, rules)
     dated = {row.payout_id: row.block_time_us for row in await connection.execute(newer)}
     wanted = [payout_id for payout_id, at_us in dated.items() if days.may_count(at_us, last)]
     got: list[Got] = []
@@ -99,42 +91,6 @@ async def _distributed(
             elif day <= last:
                 got.append(Got(miner_id, day, amount, exchange))
     return got, before
-
-
-class _Days:
-    """For which day a payment counts (Q-07); what follows from a payout's block is found once."""
-
-    def __init__(self, connection: AsyncConnection, rules: Rules) -> None:
-        self._connection = connection
-        self._rules = rules
-        self._known: dict[tuple[int, int], tuple[dt.date, dict[int, dt.date]]] = {}
-
-    def may_count(self, block_time_us: int, last: dt.date) -> bool:
-        """Whether anything in a block of that time may count for a day until `last`."""
-        transferred_on = self._rules.day_of(block_time_us)
-        return transferred_on <= last or dated_by_credit(self._rules, transferred_on)
-
-    async def of(self, payout_id: int, block_time_us: int, miner_id: int) -> dt.date:
-        """The day of a miner's part of a payout in a block of that time."""
-        known = self._known.get((payout_id, block_time_us))
-        if known is None:
-            transferred_on = self._rules.day_of(block_time_us)
-            by_credit = dated_by_credit(self._rules, transferred_on)
-            credited = await credited_days(self._connection, payout_id) if by_credit else {}
-            known = self._known[payout_id, block_time_us] = transferred_on, credited
-        return known[1].get(miner_id, known[0])
-
-
-def _standing() -> sa.Subquery:
-    """Every payout that stands, with the time of the block that has it; one that was taken back does not."""
-    return (
-        sa.select(payout_event.c.payout_id, payout_event.c.block_time_us)
-        .ext(distinct_on(payout_event.c.payout_id))
-        .join(payout, payout.c.id == payout_event.c.payout_id)
-        .where(payout.c.state.in_(_STATES), payout_event.c.block_hash.is_not(None))
-        .order_by(payout_event.c.payout_id, payout_event.c.id.desc())
-        .subquery("standing")
-    )
 
 
 async def _sold_before(
@@ -175,7 +131,7 @@ async def _moved_payouts(
         .where(event.payout_id.in_(heard), event.block_time_us.is_not(None), event.at_us < end_us)
         .distinct()
     )
-    days = _Days(connection, rules)
+    days = PaymentDays(connection, rules)
     return {
         (row.miner_id, await days.of(row.payout_id, row.block_time_us, row.miner_id)) for row in rows.all()
     }

@@ -3,6 +3,9 @@
 What a compliance officer is told of it (`register.digest` knows the register alone), and what metrics count.
 A period that runs is told in the calendar month in which it ends: before that everybody has yet to sell. In
 the mode `off` nothing is told.
+
+A quarter's payments and sales are many, and a page may be asked for often: who serves keeps a `SaleWatch`,
+which works it out anew only when something has come.
 """
 
 from __future__ import annotations
@@ -10,9 +13,12 @@ from __future__ import annotations
 import datetime as dt
 from typing import NamedTuple
 
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pool.sale_store import sale_facts
+from pool.tables import payout_event
+from pool.tables_sale import sale_confirmation
 from pool.wording import bitcoin, percent
 from register.digest import Note, NoteKind
 from register.rules import Rules
@@ -42,9 +48,33 @@ async def watch(connection: AsyncConnection, rules: Rules, day: dt.date) -> Watc
     )
 
 
-async def notes(connection: AsyncConnection, rules: Rules, day: dt.date) -> list[Note]:
+class SaleWatch:
+    """Who is short, worked out anew only when a day, a payout or a sale has come; for one process."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._seen: tuple[dt.date, int | None, int | None] | None = None
+        self._watch = Watch([], [])
+
+    async def look(self, connection: AsyncConnection, day: dt.date) -> Watch:
+        """As `watch` says it; the caller's transaction must see one moment (REPEATABLE READ)."""
+        seen = (
+            day,
+            await connection.scalar(sa.select(sa.func.max(payout_event.c.id))),
+            await connection.scalar(sa.select(sa.func.max(sale_confirmation.c.seq))),
+        )
+        if seen != self._seen:
+            found = await watch(connection, self._rules, day)
+            self._seen, self._watch = seen, found
+        return self._watch
+
+    async def notes(self, connection: AsyncConnection, day: dt.date) -> list[Note]:
+        """What of it a compliance officer should know on a day."""
+        return notes(await self.look(connection, day), day)
+
+
+def notes(found: Watch, day: dt.date) -> list[Note]:
     """What of it a compliance officer should know on a day; the digest adds the names of the miners."""
-    found = await watch(connection, rules, day)
     told = [_note(NoteKind.SALE_SHORT, one) for one in found.ended]
     for one in found.running:
         last = one.period.last

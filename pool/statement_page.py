@@ -11,7 +11,7 @@ import datetime as dt
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import jinja2
 from fastapi import APIRouter, HTTPException, Query, Request, Response
@@ -20,9 +20,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from payouts.statement import Part, Period, Statement, StatementError
 from pool import wording
 from pool.config import Settings
+from pool.problems import Problem
 from pool.reading import DatabaseAway, reading
 from pool.register_desk import Desk, answer
-from pool.report_api import Problem
 from pool.statement_now import Office, office_of
 from pool.statement_text import written
 from pool.statements import statement
@@ -40,6 +40,23 @@ CONTRADICTION: Final = (
     "ask its operator."
 )
 _PRIVATE: Final = {"Cache-Control": "private, no-store", "Vary": "Authorization"}
+_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    code: {"description": meaning, "content": {kind: {} for kind in kinds}}
+    for code, meaning, kinds in (
+        (200, "The statement, as the ending says.", ("text/html", "text/csv", "application/json")),
+        *(
+            (code, meaning, ("text/html", "application/json"))
+            for code, meaning in (
+                (401, "No token, or a wrong one."),
+                (403, "Nobody may use the register yet."),
+                (404, "There is no such account or period."),
+                (429, "Too many wrong tokens from this address."),
+                (500, "The ledger contradicts itself about this statement."),
+                (503, "The database is away; ask again."),
+            )
+        ),
+    )
+}
 _Lang = Annotated[str | None, Query(description="en, ru or kk; else the miner's own.")]
 
 
@@ -56,7 +73,7 @@ def statement_router(desk: Desk, settings: Settings) -> APIRouter:
     @router.get(
         "/statements/{account}/{period}",
         summary="A miner's statement of a day or month; .csv or .json behind the period for programs",
-        responses={200: {"description": "Text/html, or as the ending says."}},
+        responses=_ANSWERS,
         response_class=HTMLResponse,
     )
     async def _statement(request: Request, account: str, period: str, lang: _Lang = None) -> Response:

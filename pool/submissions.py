@@ -19,14 +19,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from pool import register_store
 from pool.clock import microseconds
 from pool.documents import Document
-from pool.tables import journal_entry, report
+from pool.tables import report
 from pool.tables_income import form, receipt, submission
 from pool.transport import Delivered
 from register.fields import text_of
 from register.person import Actor, PersonError, Role, require_current
 from register.rules import Rules
 from reporting.daily_rows import BODIES
-from reporting.deadlines import Due, dues
 
 FILE_LIMIT: Final = 10_000_000
 """Bytes of a receipt."""
@@ -104,11 +103,44 @@ async def require_possible(
         raise SubmissionError(f"{where}: addressee {addressee[:40]!r} must be one of {', '.join(BODIES)}")
     if sent_us > now_us:
         raise SubmissionError(f"{where}: {rules.local(sent_us):%Y-%m-%d %H:%M} is to come")
-    sent_on, built_on = rules.day_of(sent_us), rules.day_of(microseconds(document.built_at))
-    if sent_on < built_on:
+    built_us, sent_on = microseconds(document.built_at), rules.day_of(sent_us)
+    first_us, after_us = rules.day_bounds(sent_on)
+    # Midnight is what a day becomes that was given without a time.
+    until_us = after_us - 1 if sent_us == first_us else sent_us
+    if built_us > until_us:
+        made, until = (f"{rules.local(at_us):%Y-%m-%d %H:%M:%S}" for at_us in (built_us, until_us))
         raise SubmissionError(
-            f"{where}: it was made on {built_on}, after {sent_on}; name the version that was sent"
+            f"{where}: it was made at {made}, after {until}; name the version that was sent"
         )
+
+
+async def require_newest(connection: AsyncConnection, document: Document) -> None:
+    """Raises SubmissionError for a version that another one replaced, or whose facts have changed since."""
+    if document.form:
+        wanted = sa.select(sa.func.max(form.c.version)).where(
+            form.c.form == document.form, form.c.period == document.period
+        )
+    else:
+        wanted = sa.select(sa.func.max(report.c.version)).where(report.c.day == _day(document))
+    newest = await connection.scalar(wanted)
+    if newest != document.version:
+        raise SubmissionError(
+            f"submission of {document.name}: version {newest} took its place; send that one"
+        )
+    if not document.form:
+        return
+    of_month = sa.func.to_char(report.c.day, "YYYY-MM") == document.period
+    anew = sa.select(sa.func.min(report.c.day)).where(of_month, report.c.built_at > document.built_at)
+    day = await connection.scalar(anew)
+    if day is not None:
+        raise SubmissionError(
+            f"submission of {document.name}: {day} was reported anew since it was made; `dmpool income build "
+            f"--month {document.period}` makes its next version first"
+        )
+
+
+def _day(document: Document) -> dt.date:
+    return dt.date.fromisoformat(document.period)
 
 
 async def record(
@@ -119,10 +151,27 @@ async def record(
     actor: Actor,
     now_us: int,
 ) -> int:
-    """Record that a document went to an addressee; the submission's number. Raises as `require_possible`."""
+    """Record that a document went to an addressee; the submission's number.
+
+    Raises as `require_possible`, and SubmissionError for what is recorded already: the same file, or without
+    one the same document at the same time.
+    """
+    await connection.execute(sa.text("LOCK TABLE submission IN SHARE ROW EXCLUSIVE MODE"))
     await require_possible(connection, sending, rules, actor, now_us)
     document, addressee, sent_us, note = sending
     key = "form_sha256" if document.form else "report_sha256"
+    again = sa.and_(
+        submission.c[key] == document.sha256,
+        submission.c.addressee == addressee,
+        submission.c.file_sha256 == delivered.file_sha256,
+        sa.or_(submission.c.file_sha256 != "", submission.c.sent_us == sent_us),
+    )
+    known = await connection.scalar(sa.select(sa.func.min(submission.c.id)).where(again))
+    if known is not None:
+        raise SubmissionError(
+            f"submission of {document.name} to {addressee}: is recorded already, as {known}; "
+            f"`dmpool submissions show {known}` shows it"
+        )
     row = sa.insert(submission).values(
         addressee=addressee,
         addressee_name=rules.on(addressee, rules.day_of(sent_us)).text("name"),
@@ -230,30 +279,3 @@ async def receipt_files(connection: AsyncConnection, submission_id: int) -> list
         .order_by(receipt.c.id)
     )
     return [ReceiptFile(row.file_name, bytes(row.file)) for row in rows]
-
-
-async def read_dues(connection: AsyncConnection, rules: Rules, today: dt.date) -> list[Due]:
-    """Every form of every month that is over, from the first of which the books or a report tell."""
-    begun = sa.func.least(
-        sa.select(sa.func.min(report.c.day)).scalar_subquery(),
-        sa.select(sa.func.min(journal_entry.c.day)).scalar_subquery(),
-    )
-    first: dt.date | None = await connection.scalar(sa.select(begun))
-    if first is None:
-        return []
-    newest = sa.func.max(form.c.version).label("version")
-    built = await connection.execute(
-        sa.select(form.c.form, form.c.period, newest).group_by(form.c.form, form.c.period)
-    )
-    sent = await connection.execute(
-        sa.select(form.c.form, form.c.period, submission.c.addressee, newest)
-        .join(submission, submission.c.form_sha256 == form.c.sha256)
-        .group_by(form.c.form, form.c.period, submission.c.addressee)
-    )
-    return dues(
-        rules,
-        first,
-        today,
-        {(row.form, row.period): row.version for row in built},
-        {(row.form, row.period, row.addressee): row.version for row in sent},
-    )

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Protocol
 from pool.durable import write_durably
 
 HASH_SHOWN: Final = 12
-"""Hex digits of the document's hash in a file's name."""
+"""Hex digits of its content's hash in a file's name."""
 
 
 class TransportError(ValueError):
@@ -24,12 +24,11 @@ class TransportError(ValueError):
 
 
 class Export(NamedTuple):
-    """A file for an addressee; `sha256` is of the document that it is an export of."""
+    """A file for an addressee."""
 
     addressee: str
     name: str
     content: bytes
-    sha256: str
 
 
 class Delivered(NamedTuple):
@@ -55,15 +54,19 @@ class Outbox:
     directory: Path
 
     def deliver(self, export: Export) -> Delivered:
-        """Write the file, named by its document and its hash; the same export again is the same file."""
+        """Write the file, named by its document and its own hash.
+
+        The same export again is the same file, and never takes the place of another that went out.
+        """
+        sha256 = hashlib.sha256(export.content).hexdigest()
         stem, dot, suffix = export.name.rpartition(".")
-        path = self.directory / export.addressee / f"{stem}-{export.sha256[:HASH_SHOWN]}{dot}{suffix}"
+        path = self.directory / export.addressee / f"{stem}-{sha256[:HASH_SHOWN]}{dot}{suffix}"
         try:
             if not path.exists() or path.read_bytes() != export.content:
                 write_durably(path, export.content)
         except OSError as error:
             raise TransportError(f"outbox {self.directory}: {error}; make room or mend its rights") from error
-        return Delivered("file", str(path), hashlib.sha256(export.content).hexdigest())
+        return Delivered("file", str(path), sha256)
 
 
 class UndescribedApi:

@@ -76,14 +76,16 @@ def sealed(event: Event) -> Event:
     return msgspec.structs.replace(event, sha256=hash_of(event))
 
 
-def verify(events: Iterable[Event], after: tuple[int, str, int] = (0, FIRST, 0)) -> tuple[int, str, int]:
+def verify(
+    events: Iterable[Event], after: tuple[int, str, int] = (0, FIRST, 0), what: str = "register event"
+) -> tuple[int, str, int]:
     """Number, hash and time of the last of consecutive events; raises ChainError at the first that lies.
 
-    `after` is the same of the event before the first.
+    `after` is the same of the event before the first; `what` is how a message calls an event.
     """
     seq, sha256, at_us = after
     for event in events:
-        where = f"register event {event.seq}"
+        where = f"{what} {event.seq}"
         if event.seq != seq + 1:
             raise ChainError(f"{where}: stands where event {seq + 1} belongs; events are missing or doubled")
         if event.previous != sha256:

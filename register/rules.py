@@ -13,6 +13,7 @@ Instants are unix microseconds (UTC).
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import tomllib
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -82,7 +83,9 @@ class Row:
 class Rules:
     """All rows of all rules, and the calendar of Kazakhstan that follows from the time zone rows."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[Row], sha256: str = "") -> None:
+        self.sha256 = sha256
+        """Of the file that they were read from."""
         self._rows: dict[str, list[Row]] = {rule: [] for rule in SCHEMA}
         for row in rows:
             earlier = self._rows[row.rule]
@@ -181,7 +184,7 @@ class Rules:
 def load_rules(path: Path) -> Rules:
     """The rules of a file; raises RulesError naming file, rule and row, or OSError when it cannot be read."""
     try:
-        return parse_rules(path.read_text("utf-8"))
+        return parse_rules(path.read_bytes().decode("utf-8"))
     except (RulesError, UnicodeDecodeError) as error:
         raise RulesError(f"{path}: {error}") from error
 
@@ -199,7 +202,7 @@ def parse_rules(text: str) -> Rules:
         if not isinstance(tables, list):
             raise RulesError(f"rule {rule} must be rows, each under its own [[{rule}]]")
         rows.extend(_row(rule, number, table) for number, table in enumerate(tables, 1))
-    rules = Rules(rows)
+    rules = Rules(rows, hashlib.sha256(text.encode()).hexdigest())
     rules.on("timezone", FIRST_DAY)  # every day that can be entered has its bounds
     return rules
 

@@ -15,6 +15,8 @@ from typing import Final, NamedTuple
 
 LARGEST_CMS: Final = 1024 * 1024
 _DEPTH: Final = 40
+_LONGEST_ID: Final = 64
+"""Bytes of an object identifier; those of algorithms have about ten."""
 _SEQUENCE: Final = 0x30
 _SET: Final = 0x31
 _OBJECT_ID: Final = 0x06
@@ -100,6 +102,8 @@ def _require(node: _Node, tag: int, what: str) -> None:
 
 def _object_id(node: _Node) -> str:
     _require(node, _OBJECT_ID, "an object identifier")
+    if len(node.content) > _LONGEST_ID:
+        raise NotCms(f"an object identifier has {len(node.content)} bytes; {_LONGEST_ID} are the most")
     numbers, value = [], 0
     for byte in node.content:
         value = value << 7 | byte & 0x7F

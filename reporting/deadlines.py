@@ -2,14 +2,15 @@
 
 Each form in force on the last day of a month is due to both addressees by the day that its dated rule
 states, in the month after; people are reminded from another day on. A form counts as submitted to an
-addressee when its newest version was: a correction has to follow the version that it corrects. Pure; what
-was built and sent is told.
+addressee when its newest version was: a correction has to follow the version that it corrects. Of a form
+whose days were reported anew since it was made that correction is yet to be built. Pure; what was built and
+sent is told.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -28,6 +29,8 @@ class State(StrEnum):
     """No version was submitted."""
     OUTDATED = "outdated"
     """An older version was submitted, and then a correction was made."""
+    STALE = "stale"
+    """A day of its month was reported anew since the newest version was built: build the next one."""
     SUBMITTED = "submitted"
 
 
@@ -48,7 +51,12 @@ class Due(NamedTuple):
     @property
     def open(self) -> bool:
         """Whether nothing was submitted yet."""
-        return self.state in (State.MISSING, State.BUILT)
+        return not self.submitted
+
+    @property
+    def corrected(self) -> bool:
+        """Whether what was submitted is no longer what the books say."""
+        return not self.open and self.state is not State.SUBMITTED
 
     def days_left(self, today: dt.date) -> int:
         """Days until the deadline; below 0 when it is over."""
@@ -69,10 +77,16 @@ def dues(
     today: dt.date,
     built: Mapping[tuple[str, str], int],
     submitted: Mapping[tuple[str, str, str], int],
+    *,
+    stale: Collection[tuple[str, str]] = (),
+    begun_on: dt.date = dt.date.min,
 ) -> list[Due]:
     """All forms of the months that are over, from that of `first` on, the oldest first.
 
-    `built` has the newest version by form and period, `submitted` by form, period and addressee.
+    `built` has the newest version by form and period, `submitted` by form, period and addressee; of the forms
+    in `stale` a day was reported anew since the newest was built. What was due before `begun_on`, when this
+    program began to make forms, was not this program's, and is told only where it was built here all the
+    same.
     """
     found: list[Due] = []
     period = Period.parse(first.isoformat()[:7])
@@ -80,8 +94,11 @@ def dues(
         after = Period.parse(period.after)
         for rule in forms_of(rules, period):
             form = rule.text("form")
+            newest = built.get((form, period.text), 0)
+            deadline = after.first.replace(day=rule.integer("deadline_day"))
+            if deadline < begun_on and not newest:
+                continue
             for addressee in BODIES:
-                newest = built.get((form, period.text), 0)
                 sent = submitted.get((form, period.text, addressee), 0)
                 found.append(
                     Due(
@@ -89,8 +106,8 @@ def dues(
                         period=period.text,
                         addressee=addressee,
                         remind_on=after.first.replace(day=rule.integer("reminder_day")),
-                        deadline=after.first.replace(day=rule.integer("deadline_day")),
-                        state=_state(newest, sent),
+                        deadline=deadline,
+                        state=_state(newest, sent, stale=(form, period.text) in stale),
                         built=newest,
                         submitted=sent,
                     )
@@ -99,7 +116,9 @@ def dues(
     return found
 
 
-def _state(newest: int, sent: int) -> State:
+def _state(newest: int, sent: int, *, stale: bool) -> State:
+    if stale:
+        return State.STALE
     if sent:
         return State.SUBMITTED if sent >= newest else State.OUTDATED
     return State.BUILT if newest else State.MISSING

@@ -134,6 +134,11 @@ class KeyRing:
         """The hash of the newest event."""
         return self.entries[-1]["event_sha256"] if self.entries else None
 
+    @property
+    def newest_at(self) -> dt.datetime | None:
+        """When the newest event was entered."""
+        return dt.datetime.fromisoformat(self.entries[-1]["event"]["at"]) if self.entries else None
+
     def draft(
         self,
         action: Action,
@@ -176,7 +181,7 @@ class KeyRing:
         if event["previous"] != self.head:
             raise RingError(f"{what}: names {event['previous']} as the event before, which is {self.head}")
         at = _instant(what, event["at"])
-        if self.entries and at < _instant(what, self.entries[-1]["event"]["at"]):
+        if self.newest_at is not None and at < self.newest_at:
             raise RingError(f"{what}: is dated {event['at']}, before the event before it; check the clock")
         if event["action"] == Action.REVOKED:
             changed = self._revoked(what, event, at)
@@ -372,13 +377,20 @@ def _event_of(entry: Any, seq: int) -> Json:
         raise RingError(f"{what}: {error}") from None
     if (event["key_id"], event["public_key"]) != (name, event["public_key"].lower()):
         raise RingError(f"{what}: key_id is {event['key_id'][:40]!r}, that of its public key is {name}")
-    if not isinstance(entry["signatures"], list):
+    _check_form(what, entry["signatures"])
+    return dict(event)
+
+
+def _check_form(what: str, signatures: Any) -> None:
+    """That signatures can be read; whether they are right is another question."""
+    if not isinstance(signatures, list):
         raise RingError(f"{what}: has no list of signatures")
-    for one in entry["signatures"]:
+    for one in signatures:
         _members(what, one, _SIGNATURE)
         if one["type"] != ALGORITHM or not is_signature(one["value"]):
             raise RingError(f"{what}: a signature is of type {ALGORITHM} and has 128 lower-case hex digits")
-    return dict(event)
+        if not isinstance(one["key_id"], str) or not isinstance(one["public_key"], str):
+            raise RingError(f"{what}: a signature names its key by two texts, key_id and public_key")
 
 
 def _members(what: str, value: Any, names: Sequence[str]) -> None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from reporting.checkpoint import Checkpoint, LoggedProof, parse_checkpoint
-from reporting.equality import Broken, Check, run_check
+from reporting.dmpool_verify import Check
+from reporting.equality import Broken, run_check
+from reporting.log_story import Story
 from reporting.merkle import HASH_SIZE, ProofError, Tree, check_consistency, leaf_hash
 from reporting.note import COSIGNATURE, Note, NoteError, VerifierKey, cosigned_at, parse_note, verified
 from reporting.tiles import ENTRIES, WIDTH, Tile, parse_bundle, tile_bytes, tiles_of
@@ -37,12 +39,13 @@ def check_log(read: Read, keys: Sequence[VerifierKey], old: Note | None = None) 
         return checks
     checkpoint = parse_checkpoint(note.text)
     try:
-        tree = _read_entries(read, checkpoint.size)
+        tree, told = _read_entries(read, checkpoint.size)
     except ValueError as error:
         return [*checks, Check("every entry is there", False, str(error))]
     checks.append(Check("every entry is there", True, f"{tree.size} entries"))
     checks.append(run_check("every tile is made of what it stands for", lambda _: _tiles(read, tree), None))
     checks.append(run_check("the root is that of the entries", lambda _: _root(tree, checkpoint), None))
+    checks.append(told)
     if old is not None:
         checks += _check_note("the old checkpoint", old, [key for key in keys if key.type != COSIGNATURE])
         name = "the log goes on from the old checkpoint"
@@ -89,16 +92,18 @@ def _cosigned(what: tuple[Note, VerifierKey]) -> str:
     return f"at unix time {cosigned_at(found[-1][1])}"
 
 
-def _read_entries(read: Read, size: int) -> Tree:
-    tree = Tree()
+def _read_entries(read: Read, size: int) -> tuple[Tree, Check]:
+    """The tree over all entries, and whether they agree with each other; ValueError where one is missing."""
+    tree, story = Tree(), Story()
     for tile in tiles_of(size):
         if tile.level == ENTRIES:
             entries = parse_bundle(_tile(read, tile))
             if len(entries) < tile.width:
                 raise ValueError(f"{tile.path}: has {len(entries)} entries, not {tile.width}")
             for one in entries[: tile.width]:
+                story.read(tree.size, one)
                 tree.append(leaf_hash(one))
-    return tree
+    return tree, story.check
 
 
 def _tiles(read: Read, tree: Tree) -> str:

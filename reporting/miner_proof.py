@@ -23,9 +23,10 @@ from reporting.bip340 import public_key_of
 from reporting.checkpoint import Checkpoint, LoggedProof, origin_of, parse_proof
 from reporting.commitment import HOUR_SUMS, MINER_SUMS, Node, Step
 from reporting.daily_facts import HourFacts, Json
-from reporting.equality import MALFORMED, Broken, Check, Object, run_check, same, whole
+from reporting.dmpool_verify import Check
+from reporting.equality import MALFORMED, Broken, Object, run_check, same, whole
 from reporting.merkle import ProofError
-from reporting.note import BIP340, NoteError, VerifierKey, parse_key, verifier_key
+from reporting.note import BIP340, COSIGNATURE, NoteError, VerifierKey, parse_key, verifier_key
 
 SCHEMA: Final = "kz-dmp-miner-proof/1"
 LARGEST_FILE: Final = 4 * 1024 * 1024
@@ -139,9 +140,11 @@ def check(data: bytes, key: str) -> list[Check]:
 
 
 def _key(text: str) -> Callable[[str], VerifierKey]:
-    """The key as one that signs checkpoints of an origin."""
+    """The key as one that signs checkpoints of an origin; a witness's signs that a log grows, not whose."""
     if "+" in text:
         known = parse_key(text)
+        if known.type == COSIGNATURE:
+            raise ValueError(f"{known} is a witness's key; take the log's own, or the pool's public key")
         return lambda origin: known
     public_key = public_key_of(text)
     return lambda origin: verifier_key(origin, BIP340, public_key)
@@ -221,6 +224,7 @@ def _in_log(proof: Object, key_of: Callable[[str], VerifierKey]) -> str:
         checkpoint = logged.check(rfc8785.dumps(dict(proof["leaf"])))
         key = key_of(checkpoint.origin)
         same("name of the log", checkpoint.origin, origin)
+        same("name of the key, and of the log", key.name, origin)
         signed = [one for one in logged.note.signatures if key.signed(one)]
         if not signed:
             raise Broken(f"the checkpoint of {checkpoint.size} leaves has no signature of the key")

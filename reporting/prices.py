@@ -70,7 +70,7 @@ def read_line(cells: dict[str, str], source: str, reason: str) -> Quote | Calend
 
     `source` and `reason` stand in for cells that are empty or not there.
     """
-    day = read_day(cells.get("date", ""))
+    day = day_of("line", "date", read_day(cells.get("date", "")), PriceError)
     asset, currency = cells.get("asset", ""), cells.get("currency", "")
     source, reason = cells.get("source", "") or source, cells.get("reason", "") or reason
     if cells.get("value", "").lower() != DAY_OFF:
@@ -188,7 +188,7 @@ class PriceTable:
         Raises PriceError where it cannot be, or corrects what stands without a reason.
         """
         if isinstance(record, CalendarDay):
-            check_calendar(record, priced=record.day in self._priced)
+            check_calendar(record, priced=self.priced(record.day))
             working = self.working(record.day)
             if working is None or working == record.working:
                 return working is None
@@ -206,6 +206,10 @@ class PriceTable:
     def at(self, asset: str, day: dt.date) -> Quote | None:
         """What was stated for that very day."""
         return self._quotes.get((asset, day))
+
+    def priced(self, day: dt.date) -> bool:
+        """Whether an asset has a value of that very day."""
+        return day in self._priced
 
     def working(self, day: dt.date) -> bool | None:
         """What the calendar says of a day; None where it says nothing."""

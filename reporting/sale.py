@@ -183,9 +183,10 @@ def measure(facts: SaleFacts, rules: Rules, period: Period, besides: Iterable[in
 def sale_rows(facts: SaleFacts, rules: Rules, day: dt.date) -> list[Json]:
     """The rows of the daily report, by miner and period.
 
-    One for each miner that got or sold something in the period that runs, up to the end of `day`. And one for
-    each miner and period that is over of which something was heard on `day`, as it stands now: so is reported
-    what is told of late. None before 2024, nor in the mode `off`. Raises ValueError for facts of another day.
+    One for each miner that got or sold something in the period that runs, up to the end of `day`, or of which
+    something of it was heard on `day`, also where nothing is left. And one for each miner and period that is
+    over of which something was heard on `day`, as it stands now: so is reported what is told of late. None
+    before 2024, nor in the mode `off`. Raises ValueError for facts of another day.
     """
     if facts.day != day:
         raise ValueError(f"mandatory sale of {day}: the facts are of {facts.day}")
@@ -193,13 +194,14 @@ def sale_rows(facts: SaleFacts, rules: Rules, day: dt.date) -> list[Json]:
     mode = rules.find("sale_mode", day)
     if running is None or mode is None or mode.text("mode") == OFF:
         return []
-    told = measure(facts, rules, running)
-    late: dict[Period, set[int]] = defaultdict(set)
+    heard: dict[Period, set[int]] = defaultdict(set)
     for miner_id, on in facts.moved:
-        period = period_of(rules, on) if on < running.first else None
+        # A block's clock may be in tomorrow, which tomorrow's report tells.
+        period = period_of(rules, on) if on <= day else None
         if period is not None:
-            late[period].add(miner_id)
-    for period, miners in late.items():
+            heard[period].add(miner_id)
+    told = measure(facts, rules, running, heard.pop(running, ()))
+    for period, miners in heard.items():
         told += [one for one in measure(facts, rules, period, miners) if one.miner_id in miners]
     return [_row(one, rules) for one in sorted(told, key=lambda one: (one.miner_id, one.period.first))]
 

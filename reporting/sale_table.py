@@ -101,7 +101,10 @@ def read_sold_on(text: str, rules: Rules) -> dt.date:
             f"{text[:40]!r} does not say by which clock; write the day in Kazakhstan, or the time with its "
             f"offset, like 2026-01-31T23:30+05:00"
         )
-    return rules.day_of((at - _EPOCH) // dt.timedelta(microseconds=1))
+    try:
+        return rules.day_of((at - _EPOCH) // dt.timedelta(microseconds=1))
+    except OverflowError:
+        raise ValueError(f"{text[:40]!r} is beyond the calendar") from None
 
 
 def read_bitcoin(text: str) -> int:

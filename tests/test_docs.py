@@ -15,15 +15,20 @@ from typing import get_args
 
 import pytest
 import typer.main
+from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
+from sqlalchemy.ext.asyncio import create_async_engine
 
-from pool import work
+from pool import door_chain, door_record, work
 from pool.cli import cli
 from pool.config import (
+    DEMO,
     RULES_FILE,
     ComplianceSection,
     DeviceClassSection,
+    DoorSection,
+    DoorTlsSection,
     NodeSection,
     Settings,
     StratumSection,
@@ -31,6 +36,11 @@ from pool.config import (
     load,
 )
 from pool.demo import MINERS, RIGS
+from pool.door_api import door_router
+from pool.door_auth import Door
+from pool.door_desk import DoorDesk
+from pool.door_regulators import LONGEST_DAYS, Authority, Scope
+from pool.door_session import SESSION_SECONDS, SESSIONS_MAX
 from pool.key_sources import COMMAND_SECONDS
 from pool.log_section import LogSection, WitnessSection
 from pool.log_store import KINDS as LEAF_KINDS
@@ -255,7 +265,11 @@ def test_the_numbers_of_the_register_are_those_of_the_code(phrase: str) -> None:
     assert phrase in " ".join(REGISTER.split())
 
 
-@pytest.mark.parametrize("message", [one for one in messages("en") if not one.startswith("statement.")])
+NOT_FOR_SCREENS = ("statement.", "report.", "portal.", "door.")
+"""Texts that are not for a miner's screen."""
+
+
+@pytest.mark.parametrize("message", [one for one in messages("en") if not one.startswith(NOT_FOR_SCREENS)])
 def test_every_text_for_miners_stands_in_the_miners_page_in_each_language(message: str) -> None:
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \| [^|]+ \|$", MINER, re.M)
 
@@ -318,7 +332,7 @@ def test_the_example_loads_as_it_is_and_with_every_key_that_it_shows(tmp_path: P
 
 PLACEHOLDERS = {
     *("accreditation", "cookie_file", "zmq", "url", "connections", "min_difficulty", "public_host"),
-    *("command", "schedule"),
+    *("command", "schedule", "public_url", "client_certificates"),
 }
 """Optional keys whose default cannot be written down, or says nothing."""
 SECTIONS: list[tuple[str, type[BaseModel]]] = [
@@ -327,6 +341,8 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("metrics", Settings.model_fields["metrics"].annotation),  # type: ignore[list-item]
     ("settlement", SettlementSection),
     ("stratum.tls", TlsSection),
+    ("door", DoorSection),
+    ("door.tls", DoorTlsSection),
     ("stratum.device_classes.antminer-s19", DeviceClassSection),
 ]
 
@@ -391,6 +407,53 @@ def test_the_page_on_keys_names_every_member_of_an_event_and_every_limit() -> No
 @pytest.mark.parametrize("kind", sorted(LEAF_KINDS))
 def test_every_kind_of_entry_of_the_log_has_a_row(kind: str) -> None:
     assert f"\n| `{kind}` |" in LOG
+
+
+# docs/door.md
+
+DOOR = (HOUSE / "docs" / "door.md").read_text("utf-8")
+
+
+def test_every_route_behind_the_door_is_told_with_its_scope() -> None:
+    settings = Settings.model_validate({"data_dir": Path("/nowhere"), "pool": DEMO["pool"]})
+    desk = DoorDesk(Door(create_async_engine("postgresql+asyncpg://"), settings.door), settings, RULES)
+    app = FastAPI()
+    app.include_router(door_router(desk), prefix="/api/v1")
+    paths = app.openapi()["paths"]
+    assert len(paths) > 15
+    for path, methods in paths.items():
+        [tag] = methods["get"]["tags"]
+        named = {"door": "any", "submissions": "`forms`"}.get(tag, f"`{tag}`")
+        assert re.search(rf"^\| `{re.escape(path)}` \|.*\| {named} \|$", DOOR, re.M), path
+
+
+@pytest.mark.parametrize("name", [*Scope, *Authority])
+def test_every_scope_and_authority_is_told(name: str) -> None:
+    assert f"`{name}`" in DOOR
+
+
+def test_every_key_of_the_door_is_told_with_its_default() -> None:
+    for key, field in DoorSection.model_fields.items():
+        told = "tls.listen" if key == "tls" else key
+        row = re.search(rf"^\| .*`{told}`.* \| (.+) \|$", DOOR, re.M)
+        assert row is not None, key
+        if isinstance(field.default, int):
+            assert row.group(1).strip("`") == json.dumps(field.default)
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    [
+        f"good for {LONGEST_DAYS} days at most",
+        f"{door_record.REFUSALS_TOLD} at once and one more each two minutes",
+        f"{SESSIONS_MAX} sessions at most",
+        f"`{door_chain.Passage.__struct_fields__[-1]}`",
+    ],
+)
+def test_the_numbers_of_the_door_are_those_of_the_code(phrase: str) -> None:
+    assert phrase in " ".join(DOOR.split())
+    assert door_record.REFUSAL_SECONDS / door_record.REFUSALS_TOLD == 120
+    assert SESSION_SECONDS == 2 * 3600
 
 
 # All pages

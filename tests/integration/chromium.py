@@ -8,7 +8,7 @@ import itertools
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -77,8 +77,12 @@ class Browser:
 
     async def open(self, url: str) -> None:
         """Load a page, and all that it loads."""
+        await self.led_on(self.ask("Page.navigate", url=url))
+
+    async def led_on(self, act: Awaitable[object]) -> None:
+        """Do what leads to another page, and wait until that is loaded."""
         self._loaded.clear()
-        await self.ask("Page.navigate", url=url)
+        await act
         await asyncio.wait_for(self._loaded.wait(), ANSWER_SECONDS)
 
     async def evaluate(self, expression: str) -> Any:

@@ -53,7 +53,9 @@ async def live(world: World) -> None:
     await pay(world, {1: 3_000_000}, 201)
 
 
-async def report_days(engine: AsyncEngine, days: Iterable[dt.date] = ()) -> None:
+async def report_days(
+    engine: AsyncEngine, days: Iterable[dt.date] = (), *, built_us: int = AFTER_US - 1, complete: bool = True
+) -> None:
     """A daily report of each day of the month, or of some, with the payments as they are now."""
     chosen = list(days or MONTH.days())
     async with engine.begin() as connection:
@@ -63,7 +65,7 @@ async def report_days(engine: AsyncEngine, days: Iterable[dt.date] = ()) -> None
         last, rows = kept[-1].sha256 if kept else None, []
         for sequence, day in enumerate(chosen, len(kept) + 1):
             version, replaced = newest.get(day, (0, None))
-            envelope = _envelope(day, version + 1, paid)
+            envelope = _envelope(day, version + 1, paid, complete=complete)
             rows.append(
                 {
                     "sequence": sequence,
@@ -73,19 +75,19 @@ async def report_days(engine: AsyncEngine, days: Iterable[dt.date] = ()) -> None
                     "previous_sha256": last,
                     "replaces_sha256": replaced,
                     "envelope": rfc8785.dumps(envelope),
-                    "built_at": instant(AFTER_US - 1),
+                    "built_at": instant(built_us),
                 }
             )
             last = envelope["report_sha256"]
         await connection.execute(sa.insert(report), rows)
 
 
-def _envelope(day: dt.date, version: int, paid: Iterable[Distribution]) -> dict[str, Any]:
+def _envelope(day: dt.date, version: int, paid: Iterable[Distribution], *, complete: bool) -> dict[str, Any]:
     told = {
         "schema": "kz-dmp-daily/2",
         "report_date": day.isoformat(),
         "version": version,
-        "day_complete": True,
+        "day_complete": complete,
         "distributions": [
             {
                 "miner_id": one.miner_id,

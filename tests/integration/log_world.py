@@ -61,11 +61,19 @@ class LogWorld:
         self.directory = data_dir / "log"
 
     async def add(self, count: int = 1, kind: str = "report") -> None:
-        """Some leaves, none like another."""
+        """Some leaves, none like another: versions of one report."""
         async with self.engine.begin() as connection:
             for _ in range(count):
                 self.now_us += SECOND
-                await log_store.append(connection, kind, {"day": "2026-11-24"}, self.now_us)
+                version = await log_store.size(connection) + 1
+                body = {
+                    "day": "2026-11-24",
+                    "version": version,
+                    "sequence": version,
+                    "sha256": f"{version:064x}",
+                    "replaces_sha256": None if version == 1 else f"{version - 1:064x}",
+                }
+                await log_store.append(connection, kind, body, self.now_us)
 
     async def advance(self) -> Signed:
         """Sign and publish."""

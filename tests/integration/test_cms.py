@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool.clock import instant
 from pool.cms_signer import CmsError, Service, Stored, beside, sign_beside
-from pool.key_api import NOT_VERIFIED
+from pool.report_api import NOT_VERIFIED
 from pool.signing_section import CmsSection
 from pool.tables import report
 from tests.integration.free_port import free_port

@@ -49,6 +49,7 @@ APPEND_ONLY = {
     "log_checkpoint": "note",
     "log_cosignature": "line",
     "report_key_event": "entry",
+    "regulator_access_event": "reason",
     "report_signature": "value",
     "worker_seen": "workers",
     "report_base": "salt_secret",

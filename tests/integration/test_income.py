@@ -6,21 +6,26 @@ import asyncio
 import datetime as dt
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 import rfc8785
 import sqlalchemy as sa
 from alembic import command
 
-from pool import income, register_store
+from pool import income, log_store, register_store, report_keys
 from pool.clock import instant
+from pool.documents import Document
 from pool.reports import build_report, get_report
 from pool.schema import alembic_config
+from pool.tables import payment
 from pool.tables_log import log_leaf
 from register.clerk import Terms
 from register.pool_data import Accreditation
 from reporting.bip340 import signed_by
 from reporting.income import FormError, forms_of, month
+from reporting.keyring import Action
+from reporting.signing import SigningKey
 from tests.integration.entering import FIRST, TESTER
 from tests.integration.form_world import (
     AFTER_US,
@@ -137,6 +142,51 @@ async def test_o41_what_cannot_be_built_yet_is_told(world: World) -> None:
     with pytest.raises(FormError, match="there is none of 2026-10-01, 2026-10-02, "):
         await income.build_form(world.engine, october, rule, PUBLISHER, AFTER_US)
     assert await world.rows("SELECT * FROM form") == []
+
+
+async def test_i7_a_form_that_a_thief_might_have_signed_is_made_once_more(world: World) -> None:
+    """The revoked key's form stays, and its next version is signed by a key in force."""
+    await report_days(world.engine)
+    first, other = SigningKey(b"\x07" * 32), SigningKey(b"\x08" * 32)
+    rule = forms_of(RULES, MONTH)[0]
+
+    async def made(at_us: int, *signers: SigningKey, reason: str = "later data") -> Document:
+        by = replace(PUBLISHER, signers=signers)
+        return await income.build_form(world.engine, MONTH, rule, by, at_us, reason=reason)
+
+    before = await made(AFTER_US, first, other)
+    assert await made(AFTER_US + HOUR, first) == before
+    async with world.engine.begin() as connection:
+        await log_store.lock(connection)
+        ring = await report_keys.read(connection)
+        at, since = (RULES.local(AFTER_US + hours * HOUR) for hours in (2, 0))
+        event = ring.draft(
+            Action.REVOKED, other.public_key, at, "stolen", authorised_by=first.key_id, valid_to=since
+        )
+        await report_keys.add(connection, ring, event, [first], "aset")
+    after = await made(AFTER_US + 3 * HOUR, first, other, reason="its key was revoked")
+    told = json.loads(after.envelope)
+    assert (after.version, told["report"]["replaces_sha256"]) == (2, before.sha256)
+    assert [one["key_id"] for one in told["signatures"]] == [first.key_id]
+    assert await made(AFTER_US + 4 * HOUR, first) == after
+
+
+async def test_i7_a_correction_has_a_reason_that_can_be_read(world: World) -> None:
+    await report_days(world.engine)
+    for reason in ("", " ", "a\nb", "\udcff", "x" * 501):
+        with pytest.raises(FormError, match=r"form of 2026-11: reason .* printable characters"):
+            await build(world.engine, reason=reason)
+
+
+async def test_what_is_stored_and_cannot_be_true_is_told(world: World) -> None:
+    """O-32: a payment that its transaction does not make is in no form."""
+    await live(world)
+    await report_days(world.engine)
+    async with world.engine.begin() as connection:
+        await connection.execute(sa.text("SET LOCAL session_replication_role = replica"))
+        await connection.execute(sa.update(payment).values(script=b"\x00\x14" + b"\x01" * 20))
+    with pytest.raises(FormError, match=r"what is stored cannot be true: payout .* does not make payment 1"):
+        await build(world.engine)
 
 
 async def test_two_who_build_at_once_make_one_form(world: World) -> None:

@@ -21,6 +21,7 @@ from pool.log_keeper import log_key_file
 from pool.log_reader import LogReader
 from pool.log_signing import sign_checkpoint
 from pool.log_store import LogError
+from register.rules import parse_rules
 from reporting.checkpoint import Checkpoint
 from reporting.key_file import read_secret
 from reporting.merkle import Tree, leaf_hash
@@ -311,7 +312,7 @@ async def test_rules_are_told_when_they_change(log: LogWorld) -> None:
 
     async def tell(rules: bytes, at_us: int) -> int | None:
         async with log.engine.begin() as connection:
-            return await log_entries.rules_leaf(connection, rules, at_us)
+            return await log_entries.rules_leaf(connection, parse_rules(rules.decode()), at_us)
 
     assert [await tell(data, NOON), await tell(data, NOON + 1)] == [0, None]
     changed = data + b"# a note\n"
@@ -356,3 +357,24 @@ async def test_the_register_is_told_once_a_day(log: LogWorld) -> None:
     assert told["root"] == slow_root([hashlib.sha256(b"\0" + one).digest() for one in hashes]).hex()
     assert told["root"] == log_entries.register_root([one.hex() for one in hashes]).hex()
     assert Tree().root() == log_entries.register_root([])
+
+
+async def test_a_key_that_was_replaced_signs_nothing_more_though_the_reason_names_it(log: LogWorld) -> None:
+    await log.add()
+    await log.advance()
+    path = log_key_file(log.settings)
+    old, vkey = path.read_bytes(), str(log.key)
+    path.unlink()
+    for reason in ("", "two\nlines", "x" * 501):
+        with pytest.raises(LogError, match="reason: write it in one line of 1 to 500 characters"):
+            await log.keeper.replace_key(reason)
+    assert not path.exists()
+    await log.keeper.replace_key(f"the disk with {vkey} died")
+    new = path.read_bytes()
+    await log.advance()
+    path.write_bytes(old)
+    await log.add()
+    with pytest.raises(LogError, match="this key did not sign the checkpoint of 2 leaves"):
+        await log.advance()
+    path.write_bytes(new)
+    await log.advance()

@@ -132,7 +132,7 @@ async def test_whatever_a_witness_answers_the_log_goes_on(engine: AsyncEngine, t
 
 async def test_the_log_goes_on_by_itself_day_by_day(engine: AsyncEngine, tmp_path: Path) -> None:
     log = LogWorld(engine, tmp_path)
-    task = LogTask(log.keeper, engine, log.settings, RULES, lambda: True, lambda: log.now_us)
+    task = LogTask(log.keeper, engine, RULES, lambda: True, lambda: log.now_us)
     await task.step()
     told = [json.loads(one) for one in await log.entries()]
     assert [(one["kind"], one.get("day")) for one in told] == [
@@ -164,7 +164,7 @@ async def test_trouble_is_told_once_and_tried_again(
     monkeypatch.setattr(log_task, "LOOK_SECONDS", 0)
     log = LogWorld(engine, tmp_path)
     active = [True]
-    task = LogTask(log.keeper, engine, log.settings, RULES, lambda: active[0])
+    task = LogTask(log.keeper, engine, RULES, lambda: active[0])
     tries = []
 
     async def step() -> None:
@@ -182,3 +182,14 @@ async def test_trouble_is_told_once_and_tried_again(
     running.cancel()
     assert len(tries) == 4
     assert caplog.text.count("the log's key is missing") == 1
+
+
+async def test_a_witness_whose_address_is_none_is_its_own_affair(engine: AsyncEngine, tmp_path: Path) -> None:
+    """I10: the resolver raises what no library of HTTP does."""
+    witness = Witness("long.example/w")
+    witness.url = f"http://{'a' * 300}.example/"
+    log = LogWorld(engine, tmp_path, witnesses=[witness.section()])
+    await log.add()
+    signed, (asked,) = await log.keeper.advance()
+    assert signed is not None
+    assert asked.trouble.startswith("does not answer: ")

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from pool import archive, report_keeper
+from payouts import journal
+from pool import archive, journal_store, report_keeper
 from pool.clock import unix_microseconds
 from pool.log_reader import LogReader
 from pool.log_signing import sign_checkpoint
@@ -22,8 +23,9 @@ from reporting.checkpoint import origin_of
 from reporting.daily_facts import DoesNotReconcile
 from reporting.note import Bip340Signer
 from reporting.verify import verify
+from tests.integration import paid_world
 from tests.integration.ledger_world import BINS, DAY, NOON, RULES, World
-from tests.integration.paid_world import confirm, mature, mine, reserve, send
+from tests.integration.paid_world import FEE, confirm, mature, mine, reserve, send
 from tests.integration.test_reports import KEY, PUBLISHER, content
 
 HOUR = 3_600_000_000
@@ -229,3 +231,81 @@ async def test_each_miner_gets_a_proof_that_holds(office: Office) -> None:
         assert len(json.loads(proof)["hours"]) == hours
     with pytest.raises(ReportError, match="miner 'nobody': no such account"):
         await proof_of(world.engine, RULES, DAY, "nobody")
+
+
+async def test_o32_a_day_is_corrected_whoever_built_the_others_and_in_which_order(office: Office) -> None:
+    """Q-07: a payment would be a row of no report at all."""
+    world = office.world
+    await mine(world, 1, {2: 1})
+    await mature(world)
+    amounts = {1: 1_000_000, 2: 2_000_000}
+    number = await reserve(world, amounts)
+    await send(world, number)
+    world.now_us = END + HOUR // 2
+    await office.close()
+    await office.keeper.step()
+    world.now_us = END + HOUR
+    await confirm(world, number, amounts)  # in a block of two hours ago: yesterday
+    world.now_us = END + 2 * DAY_US + HOUR
+    await office.close()
+    by_hand = DAY + 2 * ONE
+    await build_report(world.engine, by_hand, PUBLISHER, world.now_us)
+    await office.keeper.step()
+    told = [("2026-11-24", 1), ("2026-11-26", 1), ("2026-11-25", 1), ("2026-11-24", 2)]
+    assert await office.told() == told
+    # Shares that come for a day which was corrected already are for a person to decide on.
+    await world.tell(world.share(1, "rig1", at_us=NOON))
+    await world.work()
+    await office.new_keeper().step()
+    assert await office.told() == told
+
+
+async def test_o32_a_day_is_corrected_though_no_keeper_saw_the_report_that_says_so(office: Office) -> None:
+    world = office.world
+    await mine(world, 1, {2: 1})
+    await mature(world)
+    amounts = {1: 1_000_000, 2: 2_000_000}
+    number = await reserve(world, amounts)
+    await send(world, number)
+    world.now_us = END + HOUR // 2
+    await office.close()
+    await office.keeper.step()
+    world.now_us = END + HOUR
+    await confirm(world, number, amounts)
+    world.now_us = END + 2 * DAY_US + HOUR
+    await office.close()
+    for day in (DAY + ONE, DAY + 2 * ONE):
+        await build_report(world.engine, day, PUBLISHER, world.now_us)
+    await office.new_keeper().step()
+    assert (await office.told())[3:] == [("2026-11-24", 2)]
+
+
+async def test_a_day_that_was_only_told_unfinished_is_not_corrected_but_built_when_it_is_over(
+    office: Office,
+) -> None:
+    """A block may be dated ahead of the ledger's clock, so that today's payment counts for tomorrow."""
+    world = office.world
+    await mine(world, 1, {2: 1})
+    await mature(world)
+    amounts = {1: 1_000_000, 2: 2_000_000}
+    number = await reserve(world, amounts)
+    await send(world, number)
+    world.now_us = END - HOUR // 2
+    async with world.engine.begin() as connection:
+        at_us = await journal_store.next_instant(connection, world.now_us)
+        entry = journal.payout_confirmed(number, amounts, FEE)
+        await journal_store.book(connection, entry, at_us, DAY, "settler")
+        block = {"block_hash": "ab" * 32, "block_height": 200, "block_time_us": END + HOUR // 2}
+        await paid_world._event(connection, number, "confirmed", at_us, **block)
+    world.now_us = END + HOUR
+    await build_report(world.engine, DAY + ONE, PUBLISHER, world.now_us, unfinished=True)
+    await office.close()
+    await office.keeper.step()
+    await office.keeper.step()
+    assert await office.told() == [("2026-11-25", 1), ("2026-11-24", 1)]
+    world.now_us = END + DAY_US + HOUR
+    await office.close()
+    await office.keeper.step()
+    assert (await office.told())[2:] == [("2026-11-25", 2)]
+    whole = content(await build_report(world.engine, DAY + ONE, PUBLISHER, world.now_us))
+    assert (len(whole["distributions"]), whole["commitments"]["hours_complete"]) == (2, True)

@@ -306,6 +306,22 @@ async def test_a_commit_whose_answer_was_lost_is_found_done(
     assert len((await ring_of(site.engine)).entries) == 2
 
 
+async def test_a_key_that_took_one_place_is_not_told_to_have_taken_another(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    third = SigningKey(b"\x09" * 32)
+    for name, key in (("REPORT_KEY", OTHER), ("THIRD_KEY", third)):
+        monkeypatch.setenv(name, key.secret.hex())
+    site.use({"file": str(site.file)}, {"environment": "REPORT_KEY"}, {"environment": "THIRD_KEY"})
+    await site.ceremony().introduce(third.key_id, anchor=False)
+    await site.ceremony().rotate(site.first.key_id, OTHER.key_id)
+    with pytest.raises(RingError, match=f"key {OTHER.key_id} is in the list already"):
+        await site.ceremony().rotate(third.key_id, OTHER.key_id)
+    done = await site.ceremony().rotate(site.first.key_id, OTHER.key_id)
+    assert done.replaced == site.first.key_id
+    assert await site.sign() == [OTHER.key_id, third.key_id]
+
+
 async def test_a_second_key_is_introduced_and_both_sign(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REPORT_KEY", OTHER.secret.hex())
     site.use({"file": str(site.file)}, {"environment": "REPORT_KEY"})

@@ -22,6 +22,7 @@ from pool.reading import DatabaseAway
 from pool.sale_book import Writer
 from pool.sale_metrics import SaleMetrics
 from pool.sale_store import sale_facts
+from pool.sale_watch import SaleWatch
 from pool.tables_sale import sale_confirmation
 from register.digest import NoteKind
 from register.person import Actor, Person, PersonError, Role
@@ -142,7 +143,11 @@ async def test_o52_paid_and_split_payouts_against_what_is_said_to_be_sold(world:
     assert (await rows(world, DAY + ONE))[1]["confirmations"][0]["beyond_distributed"]
 
     await lose(world, first)  # a reorganisation: nothing was distributed by it, whatever the day
-    assert short(await rows(world, DAY + ONE)) == [(2, "2026-Q4", 100_000, 0, 900_000, 0, 75_000)]
+    assert short(await rows(world, DAY + ONE)) == [
+        (1, "2026-Q4", 0, 0, 0, 0, 0),  # told once, so that no older row holds
+        (2, "2026-Q4", 100_000, 0, 900_000, 0, 75_000),
+    ]
+    assert [one["miner_id"] for one in await rows(world, DAY + 2 * ONE)] == [2]
     # What the form of the same days tells is the same (O-32, O-60).
     async with world.engine.connect() as connection:
         await connection.execution_options(isolation_level="REPEATABLE READ")
@@ -308,6 +313,25 @@ async def test_a_sale_is_put_right_and_taken_back_by_further_lines(world: World)
             assert await sale_book.read(connection, before_us=one.at_us, all_=True) == until
 
 
+async def test_a_sale_is_not_put_right_into_another_that_stands(world: World) -> None:
+    """Whichever was entered first: with one name or one licence for both, they are one trade."""
+    licensed = sale(1, DAY, 5)
+    bare = sale(1, DAY, 5, exchange="Steppe Ltd", licensor="")
+    await enter(world, licensed, bare)
+    other = msgspec.structs.replace
+    for seq, one, clash in (
+        (2, other(bare, licensor="AFSA", licence=licensed.licence), 1),
+        (1, other(licensed, exchange=bare.exchange), 2),
+        (2, other(bare, exchange=licensed.exchange), 1),
+    ):
+        with pytest.raises(SaleError, match=f"stands already as sale {clash}, with other values"):
+            async with world.engine.begin() as connection:
+                await (await begun(connection, world.now_us)).correct(seq, one)
+    async with world.engine.begin() as connection:
+        right = await (await begun(connection, world.now_us)).correct(2, other(bare, exchange="Steppe LLP"))
+    assert right.replaces == 2
+
+
 async def test_who_may_write_it(engine: AsyncEngine) -> None:
     async with engine.begin() as connection:
         with pytest.raises(PersonError, match="the role auditor may not confirm sales"):
@@ -380,7 +404,7 @@ async def test_officers_and_prometheus_are_told_who_is_short(world: World, tmp_p
         async with world.engine.connect() as connection:
             return [
                 (one.kind, one.subject, one.miner_id, one.days_left, one.detail)
-                for one in await sale_watch.notes(connection, rules, day)
+                for one in sale_watch.notes(await sale_watch.watch(connection, rules, day), day)
             ]
 
     detail = "0.00650000 BTC short: of what was mined 10.00\u202f% is sold, 75.00\u202f% has to be"
@@ -426,6 +450,37 @@ async def test_officers_and_prometheus_are_told_who_is_short(world: World, tmp_p
     assert "Mandatory sale" in page
     assert f"Ended on 2026-12-31: {detail}." in page
     assert [one["account"] for one in told["notes"] if one["kind"] == "sale_short"] == ["miner1"]
+
+
+async def test_who_is_short_is_worked_out_anew_only_when_something_has_come(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often a page is asked for: a day, a payout or a sale makes it new."""
+    asked: list[dt.date] = []
+
+    async def counted(connection: Any, rules: Rules, day: dt.date) -> SaleFacts:
+        asked.append(day)
+        return await sale_facts(connection, rules, day)
+
+    monkeypatch.setattr(sale_watch, "sale_facts", counted)
+    kept = SaleWatch(RULES)
+
+    async def short(day: dt.date) -> list[int]:
+        async with world.engine.connect() as connection:
+            await connection.execution_options(isolation_level="REPEATABLE READ")
+            return [one.short_sat for one in (await kept.look(connection, day)).running]
+
+    assert [await short(DAY), await short(DAY)] == [[], []]
+    number = await pay(world, (1, 1_000, ""))
+    assert [await short(DAY), await short(DAY)] == [[750], [750]]
+    await enter(world, sale(1, DAY, 50))
+    assert [await short(DAY), await short(DAY)] == [[700], [700]]
+    assert await short(DAY + ONE) == [700]
+    await lose(world, number)
+    assert await short(DAY + ONE) == []
+    await withdraw(world, 1)
+    await short(DAY + ONE)
+    assert asked == [DAY] * 3 + [DAY + ONE] * 3
 
 
 def lines(series: SaleMetrics) -> set[str]:

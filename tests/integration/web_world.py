@@ -62,9 +62,12 @@ class Site:
             return await answer.json()
 
 
-def settings_of(directory: Path, stratum: str = "0.0.0.0:3333") -> Settings:
+def settings_of(
+    directory: Path, stratum: str = "0.0.0.0:3333", door: dict[str, Any] | None = None
+) -> Settings:
     """The pool's configuration."""
-    return Settings.model_validate({"data_dir": directory, "pool": POOL, "stratum": {"listen": stratum}})
+    values = {"data_dir": directory, "pool": POOL, "stratum": {"listen": stratum}}
+    return Settings.model_validate({**values, "door": door or {"open_reports": True}})
 
 
 async def accredit(engine: AsyncEngine) -> None:
@@ -77,12 +80,16 @@ async def accredit(engine: AsyncEngine) -> None:
 
 @asynccontextmanager
 async def serving(
-    engine: AsyncEngine, world: World, directory: Path, stratum: str = "0.0.0.0:3333"
+    engine: AsyncEngine,
+    world: World,
+    directory: Path,
+    stratum: str = "0.0.0.0:3333",
+    door: dict[str, Any] | None = None,
 ) -> AsyncIterator[Site]:
     """The web role of an accredited pool on a free port; its clock is the world's."""
     if engine is world.engine:
         await accredit(engine)
-    settings = settings_of(directory, stratum)
+    settings = settings_of(directory, stratum, door)
     listen = Listen(host="127.0.0.1", port=free_port())
     server = WebServer(create_app(engine, settings, RULES, lambda: world.now_us), listen)
     running = asyncio.create_task(server.run())

@@ -7,7 +7,8 @@ import fcntl
 import logging
 import threading
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -188,3 +189,23 @@ async def test_a_role_that_fails_again_and_again_leaves_nothing_behind(
         with suppress(asyncio.CancelledError):
             await task
     assert len(metrics._reader.reads) == 1
+
+
+@pytest.mark.parametrize(
+    ("role", "noted"), [(Role.LEDGER, [1]), (Role.WEB, [1]), (Role.GATEWAY, [])], ids=str
+)
+async def test_o23_who_tells_of_the_program_notes_at_its_start_what_runs(
+    role: Role, noted: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    @asynccontextmanager
+    async def database(*_: object, **__: object) -> AsyncIterator[None]:
+        yield None
+
+    monkeypatch.setattr(app, "note_software", lambda: calls.append(1))
+    monkeypatch.setattr(app, "serving_database", database)
+    monkeypatch.setattr(app, "open_nodes", lambda settings, roles: [])
+    async with AsyncExitStack() as stack:
+        await app._prepare(settings_in(tmp_path), frozenset({role}), stack)
+    assert calls == noted

@@ -9,13 +9,15 @@ import pytest
 
 from pool.transport import Delivered, Export, TransportError, transport_of
 
-EXPORT = Export("tax_authority", "income-x-2026-11-v1.xlsx", b"content", "ab" * 32)
+EXPORT = Export("tax_authority", "income-x-2026-11-v1.xlsx", b"content")
 
 
 def test_the_outbox_names_a_file_by_document_and_hash(tmp_path: Path) -> None:
+    """What another version of the program makes of the same document leaves what went out as it is (O-65)."""
     outbox = transport_of("file", tmp_path / "outbox")
-    path = tmp_path / "outbox" / "tax_authority" / "income-x-2026-11-v1-abababababab.xlsx"
-    told = Delivered("file", str(path), hashlib.sha256(b"content").hexdigest())
+    sha256 = hashlib.sha256(b"content").hexdigest()
+    path = tmp_path / "outbox" / "tax_authority" / f"income-x-2026-11-v1-{sha256[:12]}.xlsx"
+    told = Delivered("file", str(path), sha256)
     assert outbox.deliver(EXPORT) == told
     path.touch()
     before = path.stat()
@@ -24,6 +26,8 @@ def test_the_outbox_names_a_file_by_document_and_hash(tmp_path: Path) -> None:
     path.write_bytes(b"spoilt")
     assert outbox.deliver(EXPORT) == told
     assert [(one, one.read_bytes()) for one in path.parent.iterdir()] == [(path, b"content")]
+    other = outbox.deliver(EXPORT._replace(content=b"in another font"))
+    assert (path.read_bytes(), Path(other.file_name).read_bytes()) == (b"content", b"in another font")
 
 
 def test_an_outbox_that_cannot_be_written_is_told(tmp_path: Path) -> None:

@@ -67,6 +67,36 @@ def test_what_becomes_of_a_form() -> None:
     assert states(2, tax_authority=2, authorised_body=2) == [State.SUBMITTED, State.SUBMITTED]
 
 
+def test_what_was_reported_anew_since_is_stale_whatever_was_sent() -> None:
+    """It stays late where nothing was sent; where something was, that is no longer what the books say."""
+    today = dt.date(2026, 11, 30)
+    key = FORM_1, "2026-10"
+    sent = {(*key, "tax_authority"): 2}
+    found = dues(RULES, FIRST, today, {key: 2}, sent, stale={key})[:4]
+    assert [one.state for one in found] == [State.STALE, State.STALE, State.MISSING, State.MISSING]
+    assert [(one.open, one.late(today), one.corrected) for one in found[:2]] == [
+        (True, True, False),
+        (False, False, True),
+    ]
+    assert [one.corrected for one in dues(RULES, FIRST, today, {key: 2}, sent)[:2]] == [False, False]
+    assert [one.corrected for one in dues(RULES, FIRST, today, {key: 3}, sent)[:2]] == [False, True]
+
+
+def test_what_was_due_before_forms_were_made_is_told_only_where_it_was_built() -> None:
+    """The deadline of October was 15 November."""
+    today = dt.date(2026, 12, 1)
+
+    def told(begun_on: dt.date, built: dict[tuple[str, str], int]) -> list[tuple[str, str]]:
+        found = dues(RULES, FIRST, today, built, {}, begun_on=begun_on)
+        return [(one.period, one.form) for one in found[::2]]
+
+    november = [("2026-11", FORM_1), ("2026-11", FORM_2)]
+    october = [("2026-10", FORM_1), ("2026-10", FORM_2)]
+    assert told(dt.date(2026, 11, 15), {}) == october + november
+    assert told(dt.date(2026, 11, 16), {}) == november
+    assert told(dt.date(2026, 11, 16), {(FORM_2, "2026-10"): 1}) == [october[1], *november]
+
+
 def test_before_the_first_rule_nothing_is_due() -> None:
     found = dues(RULES, dt.date(2023, 1, 1), dt.date(2023, 6, 1), {}, {})
     assert {one.period for one in found} == {"2023-04", "2023-05"}

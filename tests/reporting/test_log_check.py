@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reporting.checkpoint import Checkpoint, LoggedProof, parse_proof
-from reporting.equality import Check
+from reporting.dmpool_verify import Check
 from reporting.log_check import check_log, check_proof
 from reporting.merkle import Tree, leaf_hash
 from reporting.note import (

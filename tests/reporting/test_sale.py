@@ -202,6 +202,19 @@ def test_what_is_told_late_of_a_quarter_that_is_over_is_told_that_day() -> None:
     assert row(told, 3, "2026-Q3")["share_of_mined_bps"] is None
 
 
+def test_what_was_taken_back_of_the_quarter_that_runs_is_told_once_as_nothing() -> None:
+    """O-52: or the row of the day before would hold for ever. What a block of tomorrow has waits for then."""
+    tomorrow = NOV + dt.timedelta(days=1)
+    got = [Got(2, NOV, 8, "")]
+    moved = [(1, Q4.first), (3, tomorrow), (4, dt.date(2027, 1, 1))]
+    told = rows_of(NOV, got, moved=moved)
+    assert [(one["miner_id"], one["period"], one["mined_sat"]) for one in told] == [
+        (1, "2026-Q4", 0),
+        (2, "2026-Q4", 8),
+    ]
+    assert [one["miner_id"] for one in rows_of(tomorrow, got)] == [2]
+
+
 def test_more_sold_than_was_ever_distributed_is_flagged() -> None:
     """In the order of the days of sale, and with what lies before the facts."""
     old = dt.date(2026, 2, 1)

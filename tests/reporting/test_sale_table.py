@@ -116,6 +116,7 @@ def test_a_wrong_heading_is_told(heading: list[str], words: str) -> None:
         (6, "2026-02-30", "no day"),
         (6, "2026-11-20T10:00:00", "does not say by which clock"),
         (6, "2026-11-20 at noon", "no day and no time"),
+        (6, "0001-01-01T00:00+23:59", "is beyond the calendar"),
         (6, "0001-01-01T00:00Z", "rule timezone says nothing"),
         (7, "0,5", "write BTC with a point"),
         (7, "0.123456789", "up to eight decimals"),
