@@ -22,7 +22,6 @@ import hashlib
 import hmac
 import json
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
@@ -65,7 +64,7 @@ def run_check(look: Callable[..., object], *subject: Any) -> Check:
         passed, detail = True, str(look(*subject) or "holds")
     except Exception as error:
         passed, detail = False, str(error) if type(error) is ValueError else f"malformed: {error!r}"
-    return Check(str(look.__doc__), passed, detail)
+    return Check(str(look.__doc__), passed, "".join(filter(str.isprintable, detail)))
 
 
 def need(holds: bool, otherwise: str) -> None:
@@ -222,8 +221,8 @@ class Report(Row):
 
     def checks(self) -> list[Check]:
         """All that must hold within a report."""
-        names = "header blocks accounts owed totals payments sale commitments"
-        return [run_check(getattr(self, f"check_{name}")) for name in names.split()]
+        names = ["header", "blocks", "accounts", "owed", "totals", "payments", "sale", "commitments"]
+        return [run_check(getattr(self, f"check_{name}")) for name in names]
 
     def has(self, at: str) -> bool:
         """Whether an instant is of this day."""
@@ -237,6 +236,7 @@ class Report(Row):
         tells("header", self, elapsed_seconds=elapsed, report_date=f"{day:%Y-%m-%d}")
         same("day", [start.replace(tzinfo=None), end.replace(tzinfo=None)], [day, day + dt.timedelta(1)])
         need(min(self.sequence, self.version, elapsed + 1) >= 1, "sequence, version, time")
+        need(dt.timedelta(hours=23) <= end - start <= dt.timedelta(hours=25), "the day has no day's length")
         keys = "previous_report_sha256", "replaces_sha256", "correction_reason"
         same(f"{keys}", [self[key] is None for key in keys], [self.sequence == 1, *[self.version == 1] * 2])
         for row in (*self.miners, self.totals):
@@ -303,10 +303,10 @@ class Report(Row):
         sums, moved = {"assets": Counter[str](), "liabilities": Counter[str]()}, dict[str, list[int]]()
         for name, _, amount in self.moves():
             moved.setdefault(name, [0, 0])[amount < 0] += abs(amount)
-        rows = self.journal.accounts
-        same("accounts named once each", len({row.account for row in rows}), len(rows))
-        for row in rows:
-            name, (into, out) = row.account, moved.pop(row.account, [0, 0])
+        rows = {row.account: row for row in self.journal.accounts}
+        same("accounts named once each", len(rows), len(self.journal.accounts))
+        for name, row in rows.items():
+            into, out = moved.pop(name, [0, 0])
             tells(f"account {name}", row, in_sat=into, out_sat=out, closing_sat=row.opening_sat + into - out)
             for group in (re.sub(r":\d+", "", name), "assets" if name[:5] == "asset" else "liabilities"):
                 sums.setdefault(group, Counter()).update({side: row[side] for side in SIDES})
@@ -315,9 +315,9 @@ class Report(Row):
         same("classes of accounts", sorted(told), sorted(sums))
         for group, row in told.items():
             tells(group, row, **{side: sums[group][side] for side in SIDES})
-        for side in ("opening_sat", "closing_sat"):
-            same(f"{side}: assets, and what is owed", sums["assets"][side], sums["liabilities"][side])
-        return f"{len(self.journal.accounts)} accounts, {sums['assets']['closing_sat']} satoshis on each side"
+        both = ([sums[group][side] for side in SIDES[::3]] for group in ("assets", "liabilities"))
+        same("opening and closing of assets, and of what is owed", *both)
+        return f"{len(rows)} accounts, {sums['assets']['closing_sat']} satoshis on each side"
 
     def check_owed(self) -> str:
         """what each miner and the pool got, gave and is owed is what blocks, entries and accounts say"""
@@ -354,13 +354,12 @@ class Report(Row):
             what, standing = f"miner {row.account}", row.licence.standing if row.licence else []
             covered = any(one.status in ("in_force", "resumed") and self.has(one["from"]) for one in standing)
             tells(what, row, worked_without_licence=row.accepted_shares > 0 and not covered)
-            tells(what, row, rejected_shares=sum(row.rejected_by_reason.values()))
+            tells(what, row, rejected_shares=sum(map(abs, row.rejected_by_reason.values())))
             same(f"{what}: has work and has shares", int(row.work) > 0, row.accepted_shares > 0)
         active = [row.devices_active for row in self.miners]
         tells("totals", self.totals, devices_active=None if None in active else sum(active))
         law = {(one.id, why): one.rejected_by_reason.get(why, 0) for one in self.miners for why in BY_LAW}
-        rows = [one for one in self.compliance if one.kind == "shares_refused"]
-        told = {(one.miner_id, one.reason): one["count"] for one in rows}
+        told = {(x.miner_id, x.reason): x["count"] for x in self.compliance if x.kind == "shares_refused"}
         same("shares refused by law, told twice", told, {key: count for key, count in law.items() if count})
         without = [row.account for row in self.miners if row.worked_without_licence]
         return f"{len(self.miners)} miners; worked without a licence, as it says: {without or 'nobody'}"
@@ -371,8 +370,8 @@ class Report(Row):
         for place, row in enumerate(rows, 1):
             what, gross = f"distribution {place}", row.quantity_sat + row.commission_sat
             tells(what, row, row_no=place, distribution_date=day, gross_sat=gross)
-            of, fee = bitcoin(row.quantity_sat), bitcoin(row.commission_sat)
-            tells(what, row, quantity=of, commission_quantity=fee)
+            tells(what, row, quantity=bitcoin(row.quantity_sat))
+            tells(what, row, commission_quantity=bitcoin(row.commission_sat))
             told[row.payout_id, row.miner_id] += row.quantity_sat if row.booked_on == day else 0
         for row in self.bookings_apart:
             need(row.what in ("taken_back", "paid")[: 2 - (row.counts_for == day)], f"told apart: {row.what}")
@@ -407,16 +406,16 @@ class Report(Row):
                 of, due = row[f"{base}_sat"], sum(part[f"{base}_sat"] * part.share_bps for part in row.parts)
                 same(f"{what}: {base}", row[f"share_of_{base}_bps"], sold * 10_000 // of if of else None)
                 same(f"{what}: {base}", row[f"shortfall_of_{base}_sat"], max(-(-due // 10_000) - sold, 0))
-            tells(what, row, shortfall_sat=row[f"shortfall_of_{row.base}_sat"])
-            tells(what, row, rule_share_bps=row.parts[-1].share_bps)
+            share, short = row.parts[-1].share_bps, row[f"shortfall_of_{row.base}_sat"]
+            tells(what, row, rule_share_bps=share, shortfall_sat=short)
         return f"{len(self.mandatory_sale)} rows"
 
     def check_commitments(self) -> str:
         """what the report commits to are its rows and sums, and hours without a gap between them"""
         told, rows = self.commitments, [Row(row) for row in self.miners]
         root, sums = tree(sorted(leaf(row, bytes.fromhex(row.pop("salt")), ROW_SUMS) for row in rows), 5)
-        same("sums of the rows, and totals", sums, [int(self.totals[name]) for name in ROW_SUMS])
-        same("sums of the rows, and what is told", sums, [int(told.miners[name]) for name in ROW_SUMS])
+        numbers = [[int(one[name]) for name in ROW_SUMS] for one in (self.totals, told.miners)]
+        same("sums of the rows, in the totals and in the commitment", numbers, [sums, sums])
         tells("tree of the rows", told.miners, root=root.hex(), leaves=len(rows))
         need(all(self.has(hour.hour) for hour in told.hours), "an hour of the archive is not of this day")
         return f"{len(rows)} rows, {len(told.hours)} hours of the archive"
@@ -518,11 +517,13 @@ class Published:
                 data = data[length:]
         leaves: list[Node] = [(sha256(b"\0" + one), []) for one in entries[:size]]
         same("root of the entries, and the signed one", tree(leaves)[0].hex(), root.hex())
-        told = {entry.sha256: entry for entry in map(parse, entries[:size]) if entry.kind == "report"}
+        reports = [entry for entry in map(parse, entries) if entry.kind == "report"]
+        need({b.sequence - a.sequence for a, b in pairwise(reports)} <= {1}, "a report twice or not in it")
+        told = {entry.sha256: entry for entry in reports}
         for one in self.envelopes:
             self.check_entry(told.pop(one.report_sha256, Row(kind="no entry of it")), one)
-        missing = [one.day for one in told.values() if one.sequence in self.span]
-        same("days of reports in the log that are not here", missing, [])
+        others = [one.day for one in told.values() if one.sequence in self.span]
+        same("days of reports in the log that are not here", others, [])
         if old is not None:
             before, kept = self.checkpoint(old, kept=True)
             same("root of the log as you kept it", tree(leaves[:before])[0].hex(), kept.hex())
@@ -531,8 +532,7 @@ class Published:
     def check_archive(self, archive: Path) -> str:
         """every archived share did its work and is committed to; windows and splits follow from the shares"""
         blocks = {block.hash: block for day in self.days for block in day.blocks}
-        winners, anew, seen = dict.fromkeys(blocks, 0), set[int](), set[bytes]()
-        slices, top = dict[int, Row](), 0
+        winners, anew, seen, slices, top = dict.fromkeys(blocks, 0), set[int](), set[bytes](), Rows(), 0
         for report in self.days:
             salts = {row.id: bytes.fromhex(row.salt) for row in report.miners}
             for hour in report.commitments.hours:
@@ -591,8 +591,8 @@ def examine(reports: dict[str, bytes], key: str, **beside: Path | None) -> dict[
 
     Raises ValueError for a key that is none, OSError for a file that cannot be read.
     """
-    trust, told = Trust(key.lower()), dict[str, list[Check]]()
-    if keys := beside.get("keys"):
+    trust, told, keys = Trust(key.lower()), dict[str, list[Check]](), beside.get("keys")
+    if keys:
         told[str(keys)] = [run_check(trust.check_keys, keys.read_bytes())]
     for name, data in reports.items():
         told[name] = [run_check(trust.check_seal, data)]
@@ -620,15 +620,14 @@ def main() -> int:
         found = [sorted(one.glob("*.json")) if one.is_dir() else [one] for one in asked.pop("reports")]
         told = examine({str(file): file.read_bytes() for file in chain(*found)}, asked.pop("key"), **asked)
     except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
+        parser.error(str(error))
     for name, checks in told.items():
         for check in checks if len(told) < 4 else [one for one in checks if not one.passed] or checks[:1]:
             print("ok  " if check.passed else "FAIL", f"{name}: {check.name}: {check.detail}")
-    failures = sum(not check.passed for checks in told.values() for check in checks)
-    print(f"{sum(map(len, told.values()))} checks, {failures or 'none'} failed")
-    return int(failures > 0) if told else 2
+    passed = [check.passed for check in chain(*told.values())]
+    print(f"{len(passed)} checks, {passed.count(False) or 'none'} failed")
+    return int(not all(passed)) if told else 2
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -75,6 +75,8 @@ def _day(report: Object) -> str:
     day = dt.date.fromisoformat(report["report_date"])
     same("date on which the day begins", start.date(), day)
     same("date on which the next begins", end.date(), day + dt.timedelta(days=1))
+    if not dt.timedelta(hours=23) <= end - start <= dt.timedelta(hours=25):
+        raise Broken(f"the day is {end - start} long")
     same("time zone", report["timezone"], report["day_start"][-6:])
     same("the day is complete", report["day_complete"], made >= end)
     elapsed = (min(made, end) - start) // dt.timedelta(seconds=1)

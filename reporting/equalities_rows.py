@@ -75,7 +75,7 @@ def _totals(report: Object) -> str:
     for key in ("accepted_shares", "rejected_shares", *OWED):
         same(f"total {key}", whole(totals, key), sum(whole(row, key) for row in miners))
     for row in miners:
-        by_reason = sum(row["rejected_by_reason"].values())
+        by_reason = sum(amount(row["rejected_by_reason"], reason) for reason in row["rejected_by_reason"])
         same(f"miner {row['account']}: rejected shares by reason", by_reason, row["rejected_shares"])
         same(
             f"miner {row['account']}: has work and has shares", row["work"] != "0", row["accepted_shares"] > 0

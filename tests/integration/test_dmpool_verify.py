@@ -308,6 +308,19 @@ def test_an_entry_that_is_left_out_is_seen(published: Published, kind: str) -> N
     assert said in failures(check(published))
 
 
+def test_a_report_that_the_log_tells_twice_is_seen(published: Published) -> None:
+    """Its first entry could commit to other rows, by which a miner is proven less than it earned."""
+
+    def twice(entries: list[bytes]) -> None:
+        place = first_of(entries, "report")
+        false = json.loads(entries[place])
+        false["commitments"]["miners"]["root"] = "00" * 32
+        entries.insert(place, rfc8785.dumps(false))
+
+    rewrite(published, twice)
+    assert "a report twice or not in it" in failures(check(published, old=None))
+
+
 def test_a_log_that_is_not_the_pools_or_not_signed_is_seen(published: Published) -> None:
     kept = (published.log / "checkpoint").read_text()
     (published.log / "checkpoint").write_text(kept.replace("/regtest\n", "/main\n", 1))

@@ -369,7 +369,7 @@ async def test_days_that_a_thief_might_have_signed_are_told_once_more(world: Wor
     """I7: a report whose key was revoked afterwards stays; its next version is signed by a key in force."""
     day = RULES.day_of(NOON)
 
-    async def build(at_us: int, *at_hand: Signer, reason: str = "") -> bytes:
+    async def build(at_us: int, *at_hand: Signer, reason: str = "later data") -> bytes:
         by = replace(PUBLISHER, signers=at_hand)
         return await build_report(world.engine, day, by, at_us, unfinished=True, reason=reason)
 

@@ -110,6 +110,8 @@ def test_i3_every_number_that_follows_from_others_is_checked(facts: DayFacts) ->
         (("day_complete",), False),
         (("report_date",), "2026-11-19"),
         (("day_end",), "2026-11-22T00:00:00+05:00"),
+        (("day_end",), "2026-11-21T00:00:00-11:00"),
+        (("miners", 0, "rejected_by_reason"), {"stale": 4, "low-difficulty": -1}),
         (("generated_at",), "2026-11-20T12:00:00"),
         (("correction_reason",), "none"),
         (("blocks", 0, "state"), "confirmed"),
