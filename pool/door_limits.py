@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
 NAMES_KEPT: Final = 10_000
+_SECOND: Final = 1_000_000_000
+_SLACK: Final = 1000
+"""More than a clock told in floating seconds is off."""
 
 
 class Buckets:
     """`size` tries at once, and `size` more in each `seconds`; the name quiet longest is forgotten."""
 
     def __init__(self, size: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._size = size
-        self._refill = seconds / size
-        """Seconds for one."""
+        self._refill = max(1, int(seconds * _SECOND / size))
+        """For one try; times are whole nanoseconds, so that none is lost by rounding."""
+        self._burst = (size - 1) * self._refill
         self._clock = clock
-        self._used: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._full: OrderedDict[str, int] = OrderedDict()
+        """When a name has all its tries again."""
 
     def take(self, name: str) -> int:
         """Take one try: 0 when there was one, else the seconds until there is."""
-        now = self._clock()
-        used, since = self._used.get(name, (0.0, now))
-        used = max(used - (now - since) / self._refill, 0.0)
-        taken = used <= self._size - 1
-        self._used[name] = (used + 1 if taken else used), now
-        self._used.move_to_end(name)
-        if len(self._used) > NAMES_KEPT:
-            self._used.popitem(last=False)
-        return 0 if taken else max(1, math.ceil((used - (self._size - 1)) * self._refill))
+        now = round(self._clock() * _SECOND)
+        full = max(self._full.get(name, now), now)
+        missing = full - now - self._burst
+        self._full[name] = full + self._refill if missing <= 0 else full
+        self._full.move_to_end(name)
+        if len(self._full) > NAMES_KEPT:
+            self._full.popitem(last=False)
+        return 0 if missing <= 0 else -(-(missing + _SLACK) // _SECOND)
 
     def __len__(self) -> int:
-        return len(self._used)
+        return len(self._full)
