@@ -366,21 +366,22 @@ class Report(Row):
 
     def check_payments(self) -> str:
         """every payment that the journal booked is a distribution of this day, or told apart (O-32, Q-07)"""
-        rows, told, day = self.distributions, Counter[tuple[int, int]](), self.report_date
+        rows, told, day = self.distributions, Counter[Any](), self.report_date
         for place, row in enumerate(rows, 1):
             what, gross = f"distribution {place}", row.quantity_sat + row.commission_sat
             tells(what, row, row_no=place, distribution_date=day, gross_sat=gross)
             tells(what, row, quantity=bitcoin(row.quantity_sat))
             tells(what, row, commission_quantity=bitcoin(row.commission_sat))
-            told[row.payout_id, row.miner_id] += row.quantity_sat if row.booked_on == day else 0
+            told[row.payout_id, f"miner:{row.miner_id}", True] += row.quantity_sat * (row.booked_on == day)
         for row in self.bookings_apart:
             need(row.what in ("taken_back", "paid")[: 2 - (row.counts_for == day)], f"told apart: {row.what}")
-            told[row.payout_id, row.miner_id] += row.quantity_sat * (1 if row.what == "paid" else -1)
+            told[row.payout_id, f"miner:{row.miner_id}", row.what == "paid"] += row.quantity_sat
         for entry in self.journal.entries:
+            left = Counter[str]()
             for one in entry.postings if entry.kind.startswith("payout_") else ():
-                if one.account.startswith("miner:"):
-                    told[entry.payout_id, int(one.account.split(":")[1])] -= one.amount_sat
-        same("payments told, less those of the journal", [one for one in told if told[one]], [])
+                left[one.account.rpartition(":")[0]] += one.amount_sat
+            told.subtract({(entry.payout_id, who, left[who] > 0): abs(left[who]) for who in left})
+        same("payments told, and the journal's", [x for x in told if told[x] and x[1][:6] == "miner:"], [])
         same("payments named once each", len({(row.txid, row.vout) for row in rows}), len(rows))
         need(all(row.quantity_sat > 0 for row in (*rows, *self.bookings_apart)), "a payment is of nothing")
         sums = total(rows, "quantity_sat"), total(rows, "commission_sat")

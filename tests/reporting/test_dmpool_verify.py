@@ -157,6 +157,15 @@ def test_other_fields_that_follow_from_others_are_checked(
     assert looked.detail != "holds"
 
 
+def test_what_was_paid_and_taken_back_on_one_day_is_told_apart(facts: DayFacts) -> None:
+    """Left out together they would cancel out, and a payment that the chain lost would be told nowhere."""
+    report = build(facts)
+    rows = report["bookings_apart"]
+    back = next(row for row in rows if row["what"] == "taken_back")
+    report["bookings_apart"] = [row for row in rows if row["payout_id"] != back["payout_id"]]
+    assert "payments told, and the journal's" in failed(report)[0].detail
+
+
 def test_refusals_are_told_twice_alike(facts: DayFacts) -> None:
     refused = replace(facts.miners[1], rejected={"licence": 3})
     report = build(replace(facts, miners=[facts.miners[0], refused, facts.miners[2]]))
