@@ -23,11 +23,13 @@ from pool.metrics import Metrics
 from pool.preflight import ALL_ROLES, Role
 from pool.register_follower import RegisterFollower
 from register.register import Register
+from tests.integration.free_port import free_port
 from tests.pool.fakes import until
 
 
 def settings_in(directory: Path) -> Settings:
-    return Settings(**{**DEMO, "data_dir": directory, "demo_miners": 0})
+    ports = {name: {"listen": f"127.0.0.1:{free_port()}"} for name in ("stratum", "web", "metrics")}
+    return Settings(**{**DEMO, **ports, "data_dir": directory, "demo_miners": 0})
 
 
 @pytest.mark.parametrize(
