@@ -104,14 +104,13 @@ def prove(
 
     async def build(keeper: LogKeeper) -> LoggedProof:
         async with keeper.engine.connect() as connection:
-            signed = await log_store.newest_checkpoint(connection)
-            tree = await keeper.reader.update(connection)
-            size = 0 if signed is None else signed.checkpoint.size
-            if signed is None or index >= size:
+            entry = next(iter(await log_store.entries(connection, index, 1)), None)
+            proof = await keeper.reader.proof(connection, index, entry)
+            if proof is None:
+                signed = await log_store.newest_checkpoint(connection)
+                size = 0 if signed is None else signed.checkpoint.size
                 raise LogError(f"log entry {index}: there is no such entry among the {size} that are signed")
-            note = await log_store.published_note(connection, signed)
-            [entry] = await log_store.entries(connection, index, 1)
-        return LoggedProof(index, tuple(tree.inclusion(index, size)), note, entry)
+        return proof
 
     data = _with_keeper(load(config), build).encode()
     if out is None:

@@ -11,19 +11,19 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from pathlib import Path as FilePath
+from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
 import msgspec
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
 from fastapi.security import HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from pool import log_store, report_pdf
+from pool import report_pdf
 from pool.config import Settings
 from pool.documents import Document, DocumentError
 from pool.door_auth import Caller, Door
-from pool.door_files import PRIVATE, Shown, bytes_answer
+from pool.door_files import PRIVATE, Shown, bytes_answer, described
 from pool.door_regulators import Scope
 from pool.log_reader import LogReader
 from pool.problems import AWAY, problem
@@ -31,9 +31,10 @@ from pool.reading import reading
 from pool.report_proofs import leaf_of
 from register.miner import Language
 from register.rules import Rules
-from reporting.checkpoint import LoggedProof
 
 PAGES_KEPT: Final = 32
+JSON: Final = "application/json"
+PROOF: Final = "text/plain"
 PDF: Final = "application/pdf"
 LARGEST: Final = 2**63 - 1
 LARGEST_VERSION: Final = 2**31 - 1
@@ -45,12 +46,25 @@ GUARDED: Final[dict[int | str, dict[str, Any]]] = {
     ),
     **AWAY,
 }
+Version = Annotated[int, Path(ge=1, le=LARGEST_VERSION)]
 _BEARER: Final = HTTPBearer(
     auto_error=False,
     scheme_name="RegulatorToken",
     description="Given by the pool to one regulator; docs/door.md.",
 )
 _Made = TypeVar("_Made")
+
+
+_Answers = dict[int | str, dict[str, Any]]
+
+
+class DocumentAnswers(NamedTuple):
+    """What is answered about a signed document, for OpenAPI."""
+
+    none: _Answers
+    envelope: _Answers
+    proof: _Answers
+    pdf: _Answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +86,7 @@ class DoorDesk:
         return self.door.engine
 
     @property
-    def archive(self) -> Path:
+    def archive(self) -> FilePath:
         """Where the hours of the share archive lie."""
         return self.settings.data_dir / "archive"
 
@@ -84,13 +98,10 @@ class DoorDesk:
     async def proof(self, connection: AsyncConnection, kind: str, sha256: str) -> bytes:
         """The tlog-proof of a document, its entry inside; raises HTTPException 404 while there is none."""
         leaf = await leaf_of(connection, sha256, kind)
-        signed = await log_store.newest_checkpoint(connection)
-        if leaf is None or signed is None or signed.checkpoint.size <= leaf.index:
+        proof = leaf and await self.reader.proof(connection, leaf.index, bytes(leaf.data))
+        if proof is None:
             raise HTTPException(404, f"no signed checkpoint has this {kind} yet; ask again in a minute")
-        tree = await self.reader.update(connection)
-        hashes = tree.inclusion(leaf.index, signed.checkpoint.size)
-        note = await log_store.published_note(connection, signed)
-        return LoggedProof(leaf.index, tuple(hashes), note, bytes(leaf.data)).encode()
+        return bytes(proof.encode())
 
     async def printed(self, request: Request, document: Document, language: Language) -> Response:
         """The answer with the PDF of a document; raises HTTPException 404 where it cannot be printed."""
@@ -115,6 +126,24 @@ class DoorDesk:
         sha256 = hashlib.sha256(content).hexdigest()
         self.door.gives(request, what, sha256)
         return bytes_answer(request, content, Shown(name, media_type, sha256))
+
+
+def of_document(kind: str) -> DocumentAnswers:
+    """The answers about a kind of signed document: "report" or "form"."""
+    none = problem(f"There is no such {kind}.")
+    proven = "The entry of the log, the way from it to the root, and the signed checkpoint."
+    return DocumentAnswers(
+        none={404: none},
+        envelope={**described("The signed document, exactly as it was stored.", JSON), 404: none},
+        proof={
+            **described(proven, PROOF),
+            404: problem(f"There is no such {kind}, or no signed checkpoint has it yet."),
+        },
+        pdf={
+            **described("The PDF, made of the signed document.", PDF),
+            404: problem(f"There is no such {kind}, or it cannot be printed."),
+        },
+    )
 
 
 def guarded(door: Door, scope: Scope | None, prefix: str, tag: str) -> APIRouter:

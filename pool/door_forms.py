@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import sqlalchemy as sa
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
@@ -17,7 +17,17 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from pool import prices_store, submissions
 from pool.clock import microseconds
 from pool.documents import Document, DocumentError, find_form
-from pool.door_desk import LARGEST, LARGEST_VERSION, PDF, DoorDesk, caller_of, guarded, told
+from pool.door_desk import (
+    JSON,
+    LARGEST,
+    PROOF,
+    DoorDesk,
+    Version,
+    caller_of,
+    guarded,
+    of_document,
+    told,
+)
 from pool.door_files import Shown, bytes_answer, described
 from pool.door_regulators import Scope
 from pool.exports import exported
@@ -32,28 +42,20 @@ from reporting.income_files import file_name
 from reporting.signing import encode
 
 PAGE = 100
-JSON: Final = "application/json"
-PROOF: Final = "text/plain"
 TYPES: Final = {
     "json": JSON,
     "csv": "text/csv; charset=utf-8",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
 _BARE_TYPES: Final = tuple(one.partition(";")[0] for one in TYPES.values())
-_NONE: Final[dict[int | str, dict[str, Any]]] = {404: problem("There is no such form.")}
-_ENVELOPE: Final = {**described("The signed document, exactly as it was stored.", JSON), **_NONE}
-_FILE: Final = {**described("The form as this file, made of the signed document.", *_BARE_TYPES), **_NONE}
+_ANSWERS: Final = of_document("form")
+_FILE: Final = {
+    **described("The form as this file, made of the signed document.", *_BARE_TYPES),
+    **_ANSWERS.none,
+}
 _ANNEX: Final = {
     **described("The annex as this file, made of the form and the values as they stand.", *_BARE_TYPES),
-    **_NONE,
-}
-_PROOF: Final = {
-    **described("The entry of the log, the way from it to the root, and the signed checkpoint.", PROOF),
-    404: problem("There is no such form, or no signed checkpoint has it yet."),
-}
-_PDF: Final = {
-    **described("The PDF, made of the signed document.", PDF),
-    404: problem("There is no such form, or it cannot be printed."),
+    **_ANSWERS.none,
 }
 _RECEIPT: Final = {
     **described("The file that came back, as it was kept.", "application/octet-stream"),
@@ -61,7 +63,6 @@ _RECEIPT: Final = {
 }
 Period = Annotated[str, Path(pattern=r"^[0-9]{4}-[0-9]{2}$", description="The month, like 2026-11.")]
 Name = Annotated[str, Path(pattern=r"^[a-z0-9-]{1,40}$", description="Like order-166-2023.")]
-Version = Annotated[int, Path(ge=1, le=LARGEST_VERSION)]
 Kind = Literal["json", "csv", "xlsx"]
 
 
@@ -131,14 +132,17 @@ def form_router(desk: DoorDesk) -> APIRouter:
         return told(await _forms(desk, before))
 
     @router.get(
-        "/{period}/{form}", responses=_ENVELOPE, response_class=Response, summary="A form's newest version"
+        "/{period}/{form}",
+        responses=_ANSWERS.envelope,
+        response_class=Response,
+        summary="A form's newest version",
     )
     async def _newest(request: Request, period: Period, form: Name) -> Response:
         return _envelope(desk, request, await _find(desk, form, period))
 
     @router.get(
         "/{period}/{form}/{version}",
-        responses=_ENVELOPE,
+        responses=_ANSWERS.envelope,
         response_class=Response,
         summary="One version of it, the signed document",
     )
@@ -169,7 +173,7 @@ def form_router(desk: DoorDesk) -> APIRouter:
 
     @router.get(
         "/{period}/{form}/{version}/pdf/{language}",
-        responses=_PDF,
+        responses=_ANSWERS.pdf,
         response_class=Response,
         summary="The form as PDF, with the hash and the place in the log on each page",
     )
@@ -180,7 +184,7 @@ def form_router(desk: DoorDesk) -> APIRouter:
 
     @router.get(
         "/{period}/{form}/{version}/proof",
-        responses=_PROOF,
+        responses=_ANSWERS.proof,
         response_class=Response,
         summary="That the log tells of a form (C2SP tlog-proof)",
     )

@@ -13,9 +13,10 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from pool import log_store
 from pool.log_store import LogError
 from pool.tables_log import log_checkpoint, log_leaf
-from reporting.checkpoint import Checkpoint
+from reporting.checkpoint import Checkpoint, LoggedProof
 from reporting.merkle import ProofError, Tree, check_consistency, leaf_hash
 
 PORTION: Final = 500
@@ -44,6 +45,20 @@ class LogReader:
                 require_continued(self.tree, Checkpoint("", size, root))
                 self._sound = size
             return self.tree
+
+    async def proof(
+        self, connection: AsyncConnection, index: int, data: bytes | None = None
+    ) -> LoggedProof | None:
+        """Where an entry stands in the newest signed checkpoint; None while none that was signed has it.
+
+        With `data`, the entry's own, the proof carries it along. Raises as `update`.
+        """
+        signed = await log_store.newest_checkpoint(connection)
+        if signed is None or signed.checkpoint.size <= index:
+            return None
+        tree = await self.update(connection)
+        hashes = tuple(tree.inclusion(index, signed.checkpoint.size))
+        return LoggedProof(index, hashes, await log_store.published_note(connection, signed), data)
 
     async def _take_in(self, connection: AsyncConnection) -> None:
         known = self.tree.size

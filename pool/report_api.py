@@ -11,16 +11,15 @@ from __future__ import annotations
 import base64
 import datetime as dt
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import sqlalchemy as sa
-from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from pool.documents import Document, DocumentError, find_report
-from pool.door_desk import LARGEST, LARGEST_VERSION, PDF, DoorDesk, guarded, told
-from pool.door_files import Shown, bytes_answer, described
+from pool.door_desk import JSON, LARGEST, PROOF, DoorDesk, Version, guarded, of_document, told
+from pool.door_files import Shown, bytes_answer
 from pool.door_regulators import Scope
-from pool.problems import problem
 from pool.reading import reading
 from pool.status import ReportView, read_reports
 from pool.tables_report_keys import report_signature
@@ -28,19 +27,7 @@ from register.miner import Language
 
 PAGE = 100
 NOT_VERIFIED: Final = "stored as the service gave it; not verified by this pool"
-JSON: Final = "application/json"
-PROOF: Final = "text/plain"
-_NONE: Final[dict[int | str, dict[str, Any]]] = {404: problem("There is no such report.")}
-_ENVELOPE: Final = {**described("The signed envelope, exactly as it was stored.", JSON), **_NONE}
-_PROOF: Final = {
-    **described("The entry of the log, the way from it to the root, and the signed checkpoint.", PROOF),
-    404: problem("There is no such report, or no signed checkpoint has it yet."),
-}
-_PDF: Final = {
-    **described("The PDF, made of the signed document.", PDF),
-    404: problem("There is no such report, or it cannot be printed."),
-}
-Version = Annotated[int, Path(ge=1, le=LARGEST_VERSION)]
+_ANSWERS: Final = of_document("report")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +67,25 @@ def report_router(desk: DoorDesk) -> APIRouter:
         shown = found[:PAGE]
         return told(ReportList(shown, shown[-1].sequence if len(found) > PAGE else None))
 
-    @router.get("/{day}", responses=_ENVELOPE, response_class=Response, summary="A day's newest report")
+    @router.get(
+        "/{day}", responses=_ANSWERS.envelope, response_class=Response, summary="A day's newest report"
+    )
     async def _newest(request: Request, day: dt.date) -> Response:
         return _envelope(desk, request, await _find(desk, day))
 
-    @router.get("/{day}/{version}", responses=_ENVELOPE, response_class=Response, summary="One version of it")
+    @router.get(
+        "/{day}/{version}",
+        responses=_ANSWERS.envelope,
+        response_class=Response,
+        summary="One version of it",
+    )
     async def _version(request: Request, day: dt.date, version: Version) -> Response:
         return _envelope(desk, request, await _find(desk, day, version))
 
     @router.get(
         "/{day}/{version}/signatures",
         response_model=StoredSignatures,
-        responses=_NONE,
+        responses=_ANSWERS.none,
         summary="The signatures that stand beside a report",
     )
     async def _signatures(day: dt.date, version: Version) -> Response:
@@ -99,7 +93,7 @@ def report_router(desk: DoorDesk) -> APIRouter:
 
     @router.get(
         "/{day}/{version}/proof",
-        responses=_PROOF,
+        responses=_ANSWERS.proof,
         response_class=Response,
         summary="That the log tells of a report (C2SP tlog-proof)",
     )
@@ -112,7 +106,7 @@ def report_router(desk: DoorDesk) -> APIRouter:
 
     @router.get(
         "/{day}/{version}/pdf/{language}",
-        responses=_PDF,
+        responses=_ANSWERS.pdf,
         response_class=Response,
         summary="The same for people, with the hash and the place in the log on each page",
     )

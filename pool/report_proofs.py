@@ -10,7 +10,6 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from pool import log_store
 from pool.log_reader import LogReader
 from pool.report_facts import hours_of
 from pool.reports import ReportError
@@ -18,7 +17,6 @@ from pool.tables import miner, report
 from pool.tables_log import log_leaf
 from register.rules import Rules
 from reporting import miner_proof
-from reporting.checkpoint import LoggedProof
 from reporting.miner_proof import NoProof
 
 
@@ -45,7 +43,7 @@ async def proof_for(connection: AsyncConnection, rules: Rules, day: dt.date, min
             f"report of {day}: the transparency log does not tell of it; it was made before there was a log"
         )
     hours = await hours_of(connection, *rules.day_bounds(day))
-    logged = await _logged(connection, leaf.index)
+    logged = await LogReader().proof(connection, leaf.index)
     try:
         proof = miner_proof.make(json.loads(row.envelope), miner_id, hours, bytes(leaf.data), logged)
     except NoProof as error:
@@ -58,13 +56,3 @@ async def leaf_of(connection: AsyncConnection, sha256: str, kind: str = "report"
     told = sa.func.convert_from(log_leaf.c.data, "UTF8").contains(f'"sha256":"{sha256}"')
     wanted = sa.select(log_leaf.c.index, log_leaf.c.data).where(log_leaf.c.kind == kind, told)
     return (await connection.execute(wanted.order_by(log_leaf.c.index).limit(1))).one_or_none()
-
-
-async def _logged(connection: AsyncConnection, index: int) -> LoggedProof | None:
-    """Where a leaf stands in the newest checkpoint; None while none that was signed has it."""
-    signed = await log_store.newest_checkpoint(connection)
-    if signed is None or signed.checkpoint.size <= index:
-        return None
-    tree = await LogReader().update(connection)
-    hashes = tree.inclusion(index, signed.checkpoint.size)
-    return LoggedProof(index, tuple(hashes), await log_store.published_note(connection, signed))
