@@ -1,0 +1,1 @@
+"""Grafana dashboards as code, and what they are built into."""

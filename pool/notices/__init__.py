@@ -1,0 +1,1 @@
+"""What the pool tells its people by itself: blocks, payouts, alarms, licences; kept first, then delivered."""
