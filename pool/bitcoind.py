@@ -13,10 +13,12 @@ Sources: Bitcoin Core's RPC documentation and `src/rpc/protocol.h` (error codes)
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,20 +28,24 @@ import aiohttp
 import msgspec
 import zmq
 import zmq.asyncio
+from zmq.utils.monitor import recv_monitor_message
 
 from pool.node import (
     ChainBlock,
     Earned,
     NodeDown,
     NodeError,
+    NodeMeter,
     NodeSyncing,
     NodeWrongChain,
     TipHeader,
+    Unmeasured,
     parse_block_at,
     parse_earned,
     parse_header,
     parse_template,
 )
+from pool.telemetry.concealed import conceal
 from stratum.job import Template
 
 _CONNECT_SECONDS = 5
@@ -55,6 +61,10 @@ _NOT_CONNECTED = -9
 _INITIAL_DOWNLOAD = -10
 _BAD_BLOCK = -22
 _WARMING_UP = -28
+_ANSWERS = frozenset({_NOT_FOUND, _BAD_BLOCK})
+"""Errors that answer the question: there is no such block, and why a block is refused."""
+_PROPOSAL = "getblocktemplate_proposal"
+"""How a proposal is measured: it takes longer than a template."""
 _NOT_READY = frozenset({_NOT_CONNECTED, _INITIAL_DOWNLOAD, _WARMING_UP})
 
 _HAVE_BLOCK = frozenset({"duplicate", "inconclusive", "duplicate-inconclusive"})
@@ -102,12 +112,18 @@ class Bitcoind:
     """
 
     def __init__(
-        self, url: str, chain: str, cookie_file: Path | None = None, zmq_url: str | None = None
+        self,
+        url: str,
+        chain: str,
+        cookie_file: Path | None = None,
+        zmq_url: str | None = None,
+        meter: NodeMeter | None = None,
     ) -> None:
         parts = _split(url)
         self.name = f"bitcoind {parts.netloc.rpartition('@')[2]}"
         self.last_push_at: float | None = None
         """`time.monotonic()` of the last ZMQ message."""
+        self._meter = meter or Unmeasured()
         self._chain = chain
         self._rules = ["segwit", "signet"] if chain == "signet" else ["segwit"]
         self._endpoint = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
@@ -161,6 +177,10 @@ class Bitcoind:
             return
         context = zmq.asyncio.Context()
         subscriber = context.socket(zmq.SUB)
+        self._meter.push_channel(self.name, connected=False)
+        # Before the connection is made: a handshake that is over by then is never told.
+        events = subscriber.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        watching = asyncio.create_task(self._watch_channel(events))
         try:
             # A publisher that vanished without a word is noticed by the heartbeat and connected to again.
             subscriber.setsockopt(zmq.HEARTBEAT_IVL, _ZMQ_HEARTBEAT_MS)
@@ -177,9 +197,21 @@ class Bitcoind:
                 topic, block_hash, *_ = await subscriber.recv_multipart()
                 if topic == b"hashblock" and len(block_hash) == 32:
                     self.last_push_at = time.monotonic()
+                    self._meter.pushed(self.name)
                     yield block_hash.hex()
         finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+            self._meter.push_channel(self.name, connected=False)
             context.destroy(linger=0)
+
+    async def _watch_channel(self, events: zmq.asyncio.Socket) -> None:
+        """Tell whether the channel is there, by what libzmq says of its connection."""
+        while True:
+            event = await recv_monitor_message(events)
+            connected = event["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            self._meter.push_channel(self.name, connected=connected)
 
     async def submit(self, block: bytes) -> str | None:
         try:
@@ -232,7 +264,7 @@ class Bitcoind:
     async def propose(self, block: bytes) -> str | None:
         request = {"mode": "proposal", "data": block.hex(), "rules": self._rules}
         try:
-            verdict = await self._call("getblocktemplate", request, limit=_SUBMIT)
+            verdict = await self._call("getblocktemplate", request, limit=_SUBMIT, told=_PROPOSAL)
         except RpcError as error:
             if error.code == _BAD_BLOCK:
                 return error.message
@@ -252,18 +284,34 @@ class Bitcoind:
         """
         request = msgspec.json.encode({"jsonrpc": "1.0", "id": 0, "method": method, "params": params})
         path = "" if wallet is None else f"/wallet/{quote(wallet, safe='')}"
-        status, body = await self._post(method, request, _SUBMIT, path)
-        return self._result(method, status, body, _exactly)
+        with self._measured(method):
+            status, body = await self._post(method, request, _SUBMIT, path)
+            return self._result(method, status, body, _exactly)
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
             self._session = None
 
-    async def _call(self, method: str, *params: object, limit: aiohttp.ClientTimeout = _CALL) -> Any:
+    async def _call(
+        self, method: str, *params: object, limit: aiohttp.ClientTimeout = _CALL, told: str | None = None
+    ) -> Any:
         request = msgspec.json.encode({"jsonrpc": "1.0", "id": 0, "method": method, "params": params})
-        status, body = await self._post(method, request, limit)
-        return self._result(method, status, body)
+        with nullcontext() if limit is _LONG_POLL else self._measured(told or method):
+            status, body = await self._post(method, request, limit)
+            return self._result(method, status, body)
+
+    @contextmanager
+    def _measured(self, method: str) -> Iterator[None]:
+        """Tell the meter how the call inside ends; one that is cancelled tells nothing."""
+        started = time.perf_counter()
+        try:
+            yield
+        except NodeError as error:
+            answers = isinstance(error, RpcError) and error.code in _ANSWERS
+            self._meter.called(self.name, method, time.perf_counter() - started if answers else None)
+            raise
+        self._meter.called(self.name, method, time.perf_counter() - started)
 
     async def _post(
         self, method: str, request: bytes, limit: aiohttp.ClientTimeout, path: str = ""
@@ -343,6 +391,7 @@ def _split(url: str) -> SplitResult:
 
 
 def _basic(credentials: str) -> str:
+    conceal(credentials, credentials.partition(":")[2])
     return "Basic " + base64.b64encode(credentials.encode()).decode()
 
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -28,15 +27,26 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 import pbk
+import structlog
 
 from pool.empty_template import COINBASE_ONLY_COMMITMENT, subsidy
-from pool.node import UNDECODABLE, ChainBlock, Earned, NodeDown, NodeError, TipHeader, target_of
+from pool.node import (
+    UNDECODABLE,
+    ChainBlock,
+    Earned,
+    NodeDown,
+    NodeError,
+    NodeMeter,
+    TipHeader,
+    Unmeasured,
+    target_of,
+)
 from stratum.difficulty import work_of
 from stratum.job import Template
 
 _T = TypeVar("_T")
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 _MEDIAN_BLOCKS = 11
 _VERSION = 0x2000_0000
@@ -69,8 +79,9 @@ class EmbeddedChain:
 
     name = "embedded demo chain (regtest)"
 
-    def __init__(self, directory: Path, target: int) -> None:
+    def __init__(self, directory: Path, target: int, meter: NodeMeter | None = None) -> None:
         self._directory = directory
+        self._meter = meter or Unmeasured()
         self._target = target
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedded-chain")
         self._listeners: set[asyncio.Queue[str]] = set()
@@ -82,36 +93,39 @@ class EmbeddedChain:
         self._closed = False
 
     async def check(self) -> None:
-        await self._run(self._opened)
+        await self._run("getblockchaininfo", self._opened)
 
     async def template(self, long_poll_id: str | None = None) -> Template:
         with self._listening() as pushes:
             while True:
-                template = await self._run(self._template)
+                template = await self._run("getblocktemplate", self._template)
                 if template.long_poll_id != long_poll_id:
                     return template
                 await pushes.get()
 
     async def tip(self) -> str:
-        return await self._run(lambda: _tip(self._opened()))
+        return await self._run("getbestblockhash", lambda: _tip(self._opened()))
 
     async def tips(self) -> AsyncIterator[str]:
         with self._listening() as pushes:
+            self._meter.push_channel(self.name, connected=True)
             while True:
-                yield await pushes.get()
+                tip = await pushes.get()
+                self._meter.pushed(self.name)
+                yield tip
 
     async def submit(self, block: bytes) -> str | None:
         loop = asyncio.get_running_loop()
-        return await self._run(lambda: self._submit(block, loop))
+        return await self._run("submitblock", lambda: self._submit(block, loop))
 
     async def confirmations(self, block_hash: str) -> int | None:
-        return await self._run(lambda: self._confirmations(block_hash))
+        return await self._run("getblockheader", lambda: self._confirmations(block_hash))
 
     async def header(self, block_hash: str) -> TipHeader | None:
-        return await self._run(lambda: self._header(block_hash))
+        return await self._run("getblockheader", lambda: self._header(block_hash))
 
     async def block_at(self, height: int) -> ChainBlock:
-        return await self._run(lambda: self._block_at(height))
+        return await self._run("getblockheader", lambda: self._block_at(height))
 
     async def earned(self, block_hash: str) -> Earned:
         """The subsidy: no block here has a transaction that could pay fees."""
@@ -128,7 +142,7 @@ class EmbeddedChain:
         """Nothing to do: all blocks come from this pool."""
 
     async def height(self) -> int:
-        return await self._run(lambda: int(self._opened().chain.height))
+        return await self._run("getblockcount", lambda: int(self._opened().chain.height))
 
     async def close(self) -> None:
         if not self._closed:
@@ -136,10 +150,17 @@ class EmbeddedChain:
             await asyncio.get_running_loop().run_in_executor(self._worker, self._shut)
             self._worker.shutdown(wait=False)
 
-    async def _run(self, work: Callable[[], _T]) -> _T:
+    async def _run(self, method: str, work: Callable[[], _T]) -> _T:
         if self._closed:
             raise NodeDown(f"{self.name} in {self._directory} is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+        started = time.perf_counter()
+        try:
+            result = await asyncio.get_running_loop().run_in_executor(self._worker, work)
+        except NodeError:
+            self._meter.called(self.name, method, None)
+            raise
+        self._meter.called(self.name, method, time.perf_counter() - started)
+        return result
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[asyncio.Queue[str]]:
@@ -213,7 +234,7 @@ class EmbeddedChain:
         if found := _CHECKED_LINE.search(line):
             self._words[found[1]] = found[2]
         elif "[error]" in line or "[warning]" in line:
-            _log.warning("%s: %s", self.name, line.rstrip())
+            _log.warning("chain_warns", node=self.name, reason=line.rstrip())
 
     def _template(self) -> Template:
         chain = self._opened().chain

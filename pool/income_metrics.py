@@ -11,13 +11,14 @@ import datetime as dt
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool.clock import unix_microseconds
 from pool.income_due import read_dues
 from pool.reading import keep_reading, reading
+from pool.telemetry.instruments import gauge_family
 from register.rules import Rules
 from reporting.deadlines import Due
 
@@ -52,10 +53,7 @@ class IncomeMetrics(Collector):
         if self._dues is None:
             return
         today = self._today()
-        text = (
-            "Days until the deadline of the oldest form that was not submitted yet; below 0 when it is late."
-        )
-        left = GaugeMetricFamily("dmpool_income_deadline_days", text, labels=["form", "addressee"])
+        left = gauge_family("dmpool_income_deadline_days")
         oldest: dict[tuple[str, str], Due] = {}
         for due in self._dues:
             if due.open:
@@ -63,15 +61,10 @@ class IncomeMetrics(Collector):
         for labels, due in oldest.items():
             left.add_metric(labels, due.days_left(today))
         yield left
-        text = "Forms that were not submitted and whose day of reminder has come, for both addressees."
-        yield GaugeMetricFamily(
-            "dmpool_income_reminders", text, _count(due.reminded(today) for due in self._dues)
-        )
-        text = "Forms that were not submitted by their deadline, for both addressees."
-        yield GaugeMetricFamily("dmpool_income_late", text, _count(due.late(today) for due in self._dues))
-        text = "Forms of which the books changed since they were submitted, for both addressees."
-        outdated = _count(due.corrected for due in self._dues)
-        yield GaugeMetricFamily("dmpool_income_outdated", text, outdated)
+        reminded = _count(due.reminded(today) for due in self._dues)
+        yield gauge_family("dmpool_income_reminders", reminded)
+        yield gauge_family("dmpool_income_late", _count(due.late(today) for due in self._dues))
+        yield gauge_family("dmpool_income_outdated", _count(due.corrected for due in self._dues))
 
 
 def _count(flags: Iterator[bool]) -> int:

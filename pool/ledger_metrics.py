@@ -8,12 +8,12 @@ balance is looked up, however many days there are.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -31,7 +31,7 @@ from pool.settlement_store import UNPAID
 from pool.statement_now import Office
 from pool.tables import archive_hour, batch, block, payout, payout_version
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 READ_SECONDS = 5.0
 PLAN_EVERY = 12
@@ -64,7 +64,7 @@ async def follow(
                 await read_held(engine, metrics, live, office, now_us())
             turn += 1
         except _AWAY as error:
-            log.debug("ledger metrics: %s", error)
+            log.debug("metrics_unread", part="ledger", reason=str(error))
         await asyncio.sleep(READ_SECONDS)
 
 
@@ -88,6 +88,8 @@ async def _blocks(connection: AsyncConnection, metrics: Metrics) -> None:
         sa.select(sa.func.count()).select_from(batch).where(batch.c.position.is_(None))
     )
     metrics.ledger_waiting.set(waiting or 0)
+    oldest = sa.select(batch.c.received_at).where(batch.c.position.is_(None)).order_by(batch.c.id).limit(1)
+    metrics.backlog.heard(await connection.scalar(oldest))
 
 
 async def _journal(connection: AsyncConnection, metrics: Metrics) -> None:

@@ -1,36 +1,36 @@
-"""Prometheus metrics of a process, by Prometheus naming conventions, without per-worker series.
+"""Prometheus metrics of a process: its instruments, made from the catalogue (`pool.telemetry.catalogue`).
 
 The share path counts in plain integers (`GatewayCounts`), which a collector reads when it is scraped; what
-happens a few times a second is observed directly. Served on its own address.
+happens a few times a second is observed directly. Only the series of the process's roles are told.
 """
 
 from __future__ import annotations
 
-import threading
+import datetime as dt
+import time
 from collections import Counter as Counts
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from wsgiref.simple_server import WSGIServer
 
+import structlog
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
     PlatformCollector,
     ProcessCollector,
     disable_created_metrics,
-    start_http_server,
 )
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from pool.config import Listen
+from pool.telemetry.instruments import Instruments, counter_family, filled
+from pool.telemetry.series import EVERY, RoleName
 from stratum.device_class import UNKNOWN
+from stratum.difficulty import DIFFICULTY_1_TARGET, work_of
+from stratum.job import Template
+
+log = structlog.get_logger(__name__)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
-
-FAST = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 @dataclass(slots=True)
@@ -46,113 +46,170 @@ class GatewayCounts:
     refused_authorisations: Counts[str] = field(default_factory=Counts)
     batches: int = 0
     """Batches that PostgreSQL has taken."""
+    forward_failures: int = 0
+    """Batches that it has not."""
+    block_work: int = 0
+    """Expected hashes of a block of the newest job; 0 before there is one."""
+    _expected: float = 0.0
+    _work_before: int = 0
+
+    @property
+    def blocks_expected(self) -> float:
+        """Blocks that the accepted work finds on average, each share at the difficulty of its time."""
+        if not self.block_work:
+            return self._expected
+        return self._expected + (self.work - self._work_before) / self.block_work
+
+    def set_block_work(self, work: int) -> None:
+        """A new job, of which a block takes so many hashes; what was done so far counts by the last one's."""
+        if work != self.block_work:
+            self._expected, self._work_before, self.block_work = self.blocks_expected, self.work, work
+
+
+class Backlog:
+    """Since when the oldest batch waits for the ledger, as PostgreSQL told it last."""
+
+    def __init__(self) -> None:
+        self.known = False
+        self._since: float | None = None
+
+    def heard(self, received_at: dt.datetime | None) -> None:
+        """The oldest that waits came then; None: none waits."""
+        self._since = None if received_at is None else received_at.timestamp()
+        self.known = True
+
+    def age(self) -> float:
+        """Seconds until now; it grows on while PostgreSQL is away, since nothing is taken then."""
+        return 0.0 if self._since is None else max(time.time() - self._since, 0.0)
 
 
 class Metrics:
     """Every instrument of the process, in a registry of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, roles: Iterable[RoleName] = EVERY) -> None:
         self.registry = CollectorRegistry()
+        self.roles = frozenset(roles)
         self._reader = _Reader()
         self.registry.register(self._reader)  # first, so that it sets the gauges that follow
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self.gateway = GatewayCounts()
-        self.job_age = self._gauge("dmpool_job_age_seconds", "Seconds since the newest job was sent.")
-        self.job_height = self._gauge("dmpool_job_height", "Block height of the newest job.")
-        self.jobs = self._counter("dmpool_jobs", "Jobs sent, by whether they replaced older work.", "clean")
-        self.template_seconds = self._histogram(
-            "dmpool_template_seconds", "Time a node took to answer with a block template.", "node"
-        )
-        self.broadcast_seconds = self._histogram(
-            "dmpool_job_broadcast_seconds", "From the first signal of a new block to the last socket write."
-        )
-        self.full_job_seconds = self._histogram(
-            "dmpool_full_job_broadcast_seconds",
-            "From the first signal of a new block to the last socket write of its first full job.",
-        )
-        self.empty_jobs = self._counter("dmpool_empty_jobs", "Jobs without transactions, sent ahead.")
-        self.proposal_ok = self._gauge(
-            "dmpool_job_proposal_ok", "1 when the node would take a block of the pool's jobs (BIP23).", "node"
-        )
-        self.node_up = self._gauge("dmpool_node_up", "1 when the node last answered, else 0.", "node")
-        self.spool_depth = self._gauge("dmpool_spool_depth", "Spool rows that PostgreSQL has not confirmed.")
-        self.spool_failing = self._gauge("dmpool_spool_failing", "1 while commits fail and miners wait.")
-        self.commit_seconds = self._histogram(
-            "dmpool_spool_commit_seconds", "Time from the sealing of a group commit to its fsync."
-        )
-        self.commit_records = self._counter("dmpool_spool_records", "Records made durable.")
-        self.database_up = self._gauge("dmpool_database_up", "1 when PostgreSQL took the last batch, else 0.")
-        self.blocks_found = self._counter("dmpool_blocks_found", "Blocks found by this gateway.")
-        self.block_verdicts = self._counter(
-            "dmpool_block_submissions", "Answers of nodes to submitted blocks.", "node", "verdict"
-        )
-        self.block_checks = self._counter(
-            "dmpool_block_checks", "Own blocks looked up after they were sent, by where they were.", "place"
-        )
-        self.ledger_active = self._gauge("dmpool_ledger_active", "1 when this process is the active ledger.")
-        self.ledger_waiting = self._gauge(
-            "dmpool_ledger_batches_waiting", "Batches in PostgreSQL that the ledger has not taken."
-        )
-        self.blocks = self._gauge("dmpool_blocks", "Blocks in the ledger, by state.", "state")
-        self.liability = self._gauge(
-            "dmpool_liability_satoshis", "What the pool owes its miners, by maturity.", "state"
-        )
-        self.journal = self._gauge(
-            "dmpool_journal_satoshis", "Balances of the journal's accounts, by class of account.", "account"
-        )
-        self.journal_balanced = self._gauge(
-            "dmpool_journal_balanced", "1 when all accounts of the journal sum to zero."
-        )
-        self.held_sat = self._gauge("dmpool_held_satoshis", "Payable and not paid, by reason.", "reason")
-        self.held_miners = self._gauge("dmpool_held_miners", "Miners that are not paid, by reason.", "reason")
-        self.payouts = self._gauge("dmpool_payouts", "Payout transactions, by state.", "state")
-        self.payouts_sat = self._gauge("dmpool_payouts_satoshis", "What payouts pay, by state.", "state")
-        self.payout_oldest = self._gauge(
-            "dmpool_payout_oldest_seconds", "Age of the oldest payout in a state that must pass.", "state"
-        )
-        self.payouts_in_flight = self._gauge(
-            "dmpool_payouts_in_flight_satoshis",
-            "Sent and not confirmed, with fees: out of the wallet already.",
-        )
-        self.payout_problems = self._gauge(
-            "dmpool_payout_problems", "Payouts under way that wait for something that is wrong."
-        )
-        self.settler_up = self._gauge(
-            "dmpool_settler_up", "1 when the last look at the payouts was made, else 0."
-        )
-        self.wallet_sat = self._gauge(
-            "dmpool_wallet_satoshis", "Coins of the pool's wallet as its node tells them, by kind.", "kind"
-        )
-        self.archive_behind = self._gauge(
-            "dmpool_archive_behind_seconds",
-            "How long the oldest hour of work that is over and not in the archive has waited.",
-        )
-        self.report_behind = self._gauge(
-            "dmpool_report_behind_seconds",
-            "How long the oldest day that is over and has no report has waited for it.",
-        )
-        self.report_blocked = self._gauge(
-            "dmpool_report_blocked", "1 when that report cannot be built: the ledger's log says why."
-        )
-        self.registry.register(_ShareCollector(self.gateway))
+        self.backlog = Backlog()
+        self.spool_age = 0.0
+        """Of the oldest record in the spool; 0 where there is none."""
+        self.make = make = Instruments(self.registry, self.roles)
+        self._make_jobs(make)
+        self._make_nodes(make)
+        self._make_shares(make)
+        self._make_ledger(make)
+        self._make_payouts(make)
+        self._make_web(make)
+        if "gateway" in self.roles:
+            self.registry.register(_ShareCollector(self.gateway))
+
+    def _make_jobs(self, make: Instruments) -> None:
+        self.job_age = make.gauge("dmpool_job_age_seconds")
+        self.job_height = make.gauge("dmpool_job_height")
+        self.job_transactions = make.gauge("dmpool_job_transactions")
+        self.job_reward = make.gauge("dmpool_job_reward_satoshis")
+        self.network_difficulty = make.gauge("dmpool_network_difficulty")
+        self.jobs = make.counter("dmpool_jobs_total")
+        self.jobs_repeated = make.counter("dmpool_jobs_repeated_total")
+        self.empty_jobs = make.counter("dmpool_empty_jobs_total")
+        self.broadcast_seconds = make.histogram("dmpool_job_broadcast_seconds")
+        self.full_job_seconds = make.histogram("dmpool_full_job_broadcast_seconds")
+        self.blocks_found = make.counter("dmpool_blocks_found_total")
+        self.block_submit_seconds = make.histogram("dmpool_block_submit_seconds")
+        self.block_verdicts = make.counter("dmpool_block_submissions_total")
+        self.block_checks = make.counter("dmpool_block_checks_total")
+
+    def _make_nodes(self, make: Instruments) -> None:
+        self.node_up = make.gauge("dmpool_node_up")
+        self.node_in_use = make.gauge("dmpool_node_in_use")
+        self.template_seconds = make.histogram("dmpool_template_seconds")
+        self.template_age = make.gauge("dmpool_node_template_age_seconds")
+        self.proposal_ok = make.gauge("dmpool_job_proposal_ok")
+        self.clock_offset = make.gauge("dmpool_clock_offset_seconds")
+
+    def _make_shares(self, make: Instruments) -> None:
+        self.answer_seconds = make.histogram("dmpool_share_answer_seconds")
+        self.spool_depth = make.gauge("dmpool_spool_depth")
+        self.spool_oldest = make.gauge("dmpool_spool_oldest_seconds")
+        self.spool_bytes = make.gauge("dmpool_spool_bytes")
+        self.spool_failing = make.gauge("dmpool_spool_failing")
+        self.commit_seconds = make.histogram("dmpool_spool_commit_seconds")
+        self.commit_records = make.counter("dmpool_spool_records_total")
+        self.forward_seconds = make.histogram("dmpool_forward_seconds")
+        self.unapplied_oldest = make.gauge("dmpool_unapplied_oldest_seconds")
+        self.database_up = make.gauge("dmpool_database_up")
+
+    def _make_ledger(self, make: Instruments) -> None:
+        self.ledger_active = make.gauge("dmpool_ledger_active")
+        self.ledger_waiting = make.gauge("dmpool_ledger_batches_waiting")
+        self.ledger_lag = make.gauge("dmpool_ledger_lag_seconds")
+        self.batches_applied = make.counter("dmpool_ledger_batches_applied_total")
+        self.batch_seconds = make.histogram("dmpool_ledger_batch_seconds")
+        self.blocks = make.gauge("dmpool_blocks")
+        self.liability = make.gauge("dmpool_liability_satoshis")
+        self.journal = make.gauge("dmpool_journal_satoshis")
+        self.journal_balanced = make.gauge("dmpool_journal_balanced")
+        self.archive_behind = make.gauge("dmpool_archive_behind_seconds")
+        self.report_behind = make.gauge("dmpool_report_behind_seconds")
+        self.report_blocked = make.gauge("dmpool_report_blocked")
+        self.reports_built = make.counter("dmpool_reports_built_total")
+        self.report_build_seconds = make.gauge("dmpool_report_build_seconds")
+
+    def _make_payouts(self, make: Instruments) -> None:
+        self.held_sat = make.gauge("dmpool_held_satoshis")
+        self.held_miners = make.gauge("dmpool_held_miners")
+        self.payouts = make.gauge("dmpool_payouts")
+        self.payouts_sat = make.gauge("dmpool_payouts_satoshis")
+        self.payout_oldest = make.gauge("dmpool_payout_oldest_seconds")
+        self.payouts_in_flight = make.gauge("dmpool_payouts_in_flight_satoshis")
+        self.payout_problems = make.gauge("dmpool_payout_problems")
+        self.settler_up = make.gauge("dmpool_settler_up")
+        self.wallet_sat = make.gauge("dmpool_wallet_satoshis")
+
+    def report_was_built(self, seconds: float) -> None:
+        """This process has built a report."""
+        self.reports_built.inc()
+        self.report_build_seconds.set(seconds)
+
+    def batch_taken(self, seconds: float) -> None:
+        """The ledger has taken a batch."""
+        self.batches_applied.inc()
+        self.batch_seconds.observe(seconds)
+
+    def tell_unapplied(self) -> None:
+        """How old the oldest share is that may not be in the books: in the spool, or before the ledger."""
+        if self.backlog.known:
+            self.ledger_lag.set(self.backlog.age())
+        self.unapplied_oldest.set(max(self.spool_age, self.backlog.age()))
+
+    def tell_job(self, template: Template) -> None:
+        """A job was sent."""
+        self.job_height.set(template.height)
+        self.job_transactions.set(len(template.transactions))
+        self.job_reward.set(template.coinbase_value)
+        self.network_difficulty.set(DIFFICULTY_1_TARGET / template.target)
+        self.gateway.set_block_work(work_of(template.target))
+
+    def tell_node_clock(self, template: Template, now: float) -> None:
+        """A template was given at `now` by our clock; one that is dated by its chain tells no time."""
+        if template.current_time > template.min_time:
+            told = template.current_time + 0.5  # whole seconds, cut off
+            self.clock_offset.labels("node").set(now - told)
+
+    def _make_web(self, make: Instruments) -> None:
+        self.http_requests = make.counter("dmpool_http_requests_total")
+        self.http_seconds = make.histogram("dmpool_http_request_seconds")
+        self.http_streams = make.gauge("dmpool_http_streams")
+        self.door_limited = make.counter("dmpool_door_limited_total")
+        self.door_certificate_end = make.gauge("dmpool_door_certificate_end_timestamp_seconds")
 
     def on_scrape(self, read: Callable[[], None]) -> None:
         """Call `read` before each scrape, to set gauges that nobody pushes."""
         self._reader.reads.append(read)
-
-    def serve(self, listen: Listen) -> tuple[WSGIServer, threading.Thread]:
-        """Serve /metrics in a thread. Raises OSError when the port is taken."""
-        return start_http_server(listen.port, addr=listen.host, registry=self.registry)
-
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(name, text, labels, registry=self.registry)
-
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, registry=self.registry)
-
-    def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
-        return Histogram(name, text, labels, buckets=FAST, registry=self.registry)
 
 
 class _ShareCollector(Collector):
@@ -163,26 +220,19 @@ class _ShareCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The series of this scrape."""
-        shares = CounterMetricFamily(
-            "dmpool_shares", "Shares judged, by verdict and device class.", labels=["verdict", "device_class"]
-        )
-        for device, count in list(self._counts.accepted.items()) or [(UNKNOWN.name, 0)]:
+        counts = self._counts
+        shares = counter_family("dmpool_shares_total")
+        for device, count in list(counts.accepted.items()) or [(UNKNOWN.name, 0)]:
             shares.add_metric(["accepted", device], count)
-        for (reason, device), count in list(self._counts.rejected.items()):
+        for (reason, device), count in list(counts.rejected.items()):
             shares.add_metric([reason, device], count)
         yield shares
-        yield CounterMetricFamily(
-            "dmpool_work_hashes", "Expected hashes of the accepted shares.", value=float(self._counts.work)
-        )
-        yield CounterMetricFamily(
-            "dmpool_batches_forwarded", "Batches that PostgreSQL has taken.", value=self._counts.batches
-        )
-        refused = CounterMetricFamily(
-            "dmpool_authorisations_refused", "Workers that were not let in, by kind.", labels=["kind"]
-        )
-        for kind, count in list(self._counts.refused_authorisations.items()):
-            refused.add_metric([kind], count)
-        yield refused
+        yield counter_family("dmpool_work_hashes_total", float(counts.work))
+        yield counter_family("dmpool_blocks_expected_total", counts.blocks_expected)
+        yield counter_family("dmpool_batches_forwarded_total", counts.batches)
+        yield counter_family("dmpool_forward_failures_total", counts.forward_failures)
+        refused = dict(counts.refused_authorisations)
+        yield filled(counter_family("dmpool_authorisations_refused_total"), refused)
 
 
 class _Reader(Collector):
@@ -192,7 +242,10 @@ class _Reader(Collector):
         self.reads: list[Callable[[], None]] = []
 
     def collect(self) -> Iterator[Metric]:
-        """Nothing; the functions have set the gauges."""
+        """Nothing; the functions have set the gauges. One that fails takes no other series with it."""
         for read in self.reads:
-            read()
+            try:
+                read()
+            except Exception:
+                log.exception("metrics_unread")
         return iter(())

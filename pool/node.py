@@ -78,6 +78,35 @@ class Earned(NamedTuple):
     fees: int
 
 
+class NodeMeter(Protocol):
+    """Who measures what is asked of nodes; long polls are not told, since they wait on purpose."""
+
+    def called(self, node: str, method: str, seconds: float | None) -> None:
+        """A call by Bitcoin Core's name for it ended: it took so long, or brought nothing (None)."""
+        ...
+
+    def push_channel(self, node: str, *, connected: bool) -> None:
+        """A node's push channel is connected, or is not (yet, or any more)."""
+        ...
+
+    def pushed(self, node: str) -> None:
+        """A node pushed a new best block."""
+        ...
+
+
+class Unmeasured:
+    """A `NodeMeter` for those who tell nobody: commands, tests."""
+
+    def called(self, node: str, method: str, seconds: float | None) -> None:
+        """Nothing is kept."""
+
+    def push_channel(self, node: str, *, connected: bool) -> None:
+        """Nothing is kept."""
+
+    def pushed(self, node: str) -> None:
+        """Nothing is kept."""
+
+
 class Node(Protocol):
     """One Bitcoin node. Hashes in and out are display hex: 64 lower-case digits, most significant first."""
 

@@ -7,10 +7,10 @@ same everywhere. Without PostgreSQL the series keep their last values and their 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -19,6 +19,7 @@ from pool.clock import unix_microseconds
 from pool.live_register import LiveRegister
 from pool.reading import asking, keep_reading
 from pool.register_figures import Figures, figures
+from pool.telemetry.instruments import counter_family, filled, gauge_family
 from register.digest import Digest, digest
 from register.register import Register
 from register.rules import Rules
@@ -74,26 +75,14 @@ class RegisterMetrics(Collector):
         told, age = self._told, self._live.age_seconds
         if told is None or age is None:
             return
-        yield _by("dmpool_licences", "Licences in the register, by status.", "status", told.licences)
-        text = "Licences that end within so many days and are not taken over by another."
-        yield _by("dmpool_licences_ending", text, "days", {str(n): count for n, count in told.ending.items()})
-        yield _by("dmpool_devices", "Hardware units in the register, by state.", "state", told.devices)
-        text = "Worker names seen today that a compliance officer should know of, by kind."
-        yield _by("dmpool_sightings_today", text, "kind", told.sightings)
-        text = "Changes of the register that wait for a second person."
-        yield GaugeMetricFamily("dmpool_proposals_waiting", text, told.proposals_waiting)
-        text = "Payout addresses that are not in effect yet."
-        yield GaugeMetricFamily("dmpool_addresses_waiting", text, told.addresses_waiting)
-        yield CounterMetricFamily("dmpool_register_events", "Events in the register's log.", told.seq)
-        text = "Seconds since the register was last known to be that of PostgreSQL."
-        yield GaugeMetricFamily("dmpool_register_age_seconds", text, age)
+        yield filled(gauge_family("dmpool_licences"), told.licences)
+        ending = {str(days): count for days, count in told.ending.items()}
+        yield filled(gauge_family("dmpool_licences_ending"), ending)
+        yield filled(gauge_family("dmpool_devices"), told.devices)
+        yield filled(gauge_family("dmpool_sightings_today"), told.sightings)
+        yield gauge_family("dmpool_proposals_waiting", told.proposals_waiting)
+        yield gauge_family("dmpool_addresses_waiting", told.addresses_waiting)
+        yield counter_family("dmpool_register_events_total", told.seq)
+        yield gauge_family("dmpool_register_age_seconds", age)
         modes = {mode: int(mode == told.mode) for mode in UNKNOWN_DEVICE_MODES}
-        text = "1 for what today's rule does with a worker name that is no hardware unit."
-        yield _by("dmpool_licence_enforcement", text, "mode", modes)
-
-
-def _by(name: str, text: str, label: str, numbers: Mapping[str, int]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, text, labels=[label])
-    for value, number in numbers.items():
-        family.add_metric([value], number)
-    return family
+        yield filled(gauge_family("dmpool_licence_enforcement"), modes)

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool.clock import unix_microseconds
 from pool.reading import keep_reading, reading
 from pool.sale_watch import SaleWatch, Watch
+from pool.telemetry.instruments import gauge_family
 from register.rules import Rules
 
 READ_SECONDS: Final = 30.0
@@ -48,10 +49,8 @@ class SaleMetrics(Collector):
         """The series of this scrape."""
         if self._found is None:
             return
-        text = "Miners that sold less than they must, in the period that ended last and in the one that runs."
-        miners = GaugeMetricFamily("dmpool_sale_short_miners", text, labels=["period"])
-        text = "What they have not sold on exchanges that count, in satoshis."
-        satoshis = GaugeMetricFamily("dmpool_sale_short_satoshis", text, labels=["period"])
+        miners = gauge_family("dmpool_sale_short_miners")
+        satoshis = gauge_family("dmpool_sale_short_satoshis")
         for name, short in self._found._asdict().items():
             miners.add_metric([name], len(short))
             satoshis.add_metric([name], sum(one.short_sat for one in short))

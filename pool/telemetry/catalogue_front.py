@@ -1,0 +1,328 @@
+"""The series of the miners' front: shares, connections, the spool and the way to PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pool.telemetry.series import EVERY, GATEWAY, Series, Subject
+
+SHARES: Final = Subject(
+    "Shares",
+    "Counted as they are judged. Reasons are those of the [table of errors](stratum.md#errors).",
+    (
+        Series(
+            "dmpool_shares_total",
+            "counter",
+            ("verdict", "device_class"),
+            "Shares judged, by verdict and device class.",
+            "rejected ones below 1 %",
+            "`stale`: work reaches the miners late; `low-difficulty`, `duplicate` in one class: its "
+            "firmware; `licence`: machines work on after their licence; `quarantine`: shares that are "
+            "never paid.",
+            GATEWAY,
+            ("RejectsHigh", "HashrateDrop"),
+        ),
+        Series(
+            "dmpool_work_hashes_total",
+            "counter",
+            (),
+            "Expected hashes of the accepted shares; its rate is the pool's hashrate.",
+            "an even rate",
+            "A fifth less than an hour ago: a farm is gone, or a gateway; see `dmpool_stratum_connections`.",
+            GATEWAY,
+            ("HashrateDrop",),
+        ),
+        Series(
+            "dmpool_share_answer_seconds",
+            "histogram",
+            (),
+            "From reading the line of a share to its answer written, durable commit included; one in 64 "
+            "accepted shares is measured.",
+            "median about 0.02 s: shares of 10 ms are committed together",
+            "Above 0.25 s: the disk (`dmpool_spool_commit_seconds`), or the loop "
+            "(`dmpool_event_loop_lag_seconds`).",
+            GATEWAY,
+        ),
+        Series(
+            "dmpool_vardiff_goal_shares_per_minute",
+            "gauge",
+            (),
+            "Shares a minute that each connection's difficulty aims at (`stratum.shares_per_minute`).",
+            "`60 * rate(dmpool_shares_total[10m]) / dmpool_stratum_authorised` is near it",
+            "Far below: machines at the smallest difficulty; far above: they start too low "
+            "(`stratum.start_difficulty`).",
+            GATEWAY,
+        ),
+        Series(
+            "dmpool_authorisations_refused_total",
+            "counter",
+            ("kind",),
+            "Workers that were not let in, by kind.",
+            "a few",
+            "`unknown_device`: a farm with wrong worker names; `licence_…`: a licence that ended, or was "
+            "suspended. The kinds stand in [register.md](register.md#who-may-work).",
+            GATEWAY,
+            absent="nobody was refused since the start",
+        ),
+    ),
+)
+
+FRONT: Final = Subject(
+    "Stratum connections",
+    "`dmpool front status` names the addresses behind these numbers.",
+    (
+        Series(
+            "dmpool_stratum_connections",
+            "gauge",
+            (),
+            "Open Stratum connections.",
+            "even",
+            "A fifth less than an hour ago: somebody's network, or ours.",
+            GATEWAY,
+        ),
+        Series(
+            "dmpool_stratum_authorised",
+            "gauge",
+            (),
+            "Open connections with an authorised worker.",
+            "nearly all connections",
+            "Far fewer than connections: see `dmpool_authorisations_refused_total`.",
+            GATEWAY,
+        ),
+        Series(
+            "dmpool_stratum_devices",
+            "gauge",
+            ("device_class",),
+            "Open Stratum connections, by device class.",
+            "even",
+            "One class falls: its firmware; see its verdicts in `dmpool_shares_total`.",
+            GATEWAY,
+            absent="nobody is connected",
+        ),
+        Series(
+            "dmpool_stratum_waiting",
+            "gauge",
+            (),
+            "Connections that wait to be let in.",
+            "0",
+            "Long for more than a minute: see [A storm](operator.md#a-storm).",
+            GATEWAY,
+        ),
+        Series(
+            "dmpool_stratum_parked",
+            "gauge",
+            (),
+            "Lost sessions that a miner may still resume.",
+            "a few",
+            "A jump is an outage of somebody's network.",
+            GATEWAY,
+        ),
+        Series(
+            "dmpool_stratum_bans",
+            "gauge",
+            (),
+            "Addresses that are banned now.",
+            "0",
+            "A farm complains: `dmpool front status` names the addresses, `dmpool front unban` lets one in.",
+            GATEWAY,
+        ),
+        Series(
+            "dmpool_stratum_accepted_connections_total",
+            "counter",
+            (),
+            "Connections that were served.",
+            "an even, small rate",
+            "Its rate is how often machines reconnect; a high one is a firmware or a network that is ill.",
+            GATEWAY,
+        ),
+        Series(
+            "dmpool_stratum_closed_total",
+            "counter",
+            ("reason",),
+            "Connections that the pool ended: `malformed`, `refused`, `licence` (nobody on it may work any "
+            "more), `not-authorised`, `silent`, `slow-reader`, `superseded` (its session was resumed by "
+            "another connection), `drained`, `shutdown`, `spool`, `error`.",
+            "`silent` and `superseded`, a few",
+            "`error`: a fault of ours, the log has it; `slow-reader`: a network that is too small; `spool`: "
+            "the disk; `licence`: see the register.",
+            GATEWAY,
+            absent="none was ended since the start",
+        ),
+        Series(
+            "dmpool_stratum_refused_total",
+            "counter",
+            ("reason",),
+            "Connections that were never served: `full`, `banned`, `address-full`, `address-rate`, "
+            "`vanished` (gone before its turn), `proxy-header`, `tls-handshake`, `lost`, `shutdown`, "
+            "`error`.",
+            "not rising",
+            "`full`: open files; `address-full`, `address-rate`: a farm is larger than its limit; "
+            "`tls-handshake`: firmware or certificate; `proxy-header`: a balancer.",
+            GATEWAY,
+            absent="none was refused since the start",
+        ),
+        Series(
+            "dmpool_stratum_banned_total",
+            "counter",
+            ("reason",),
+            "Bans, by the last offence.",
+            "not rising",
+            "As for `dmpool_stratum_bans`.",
+            GATEWAY,
+            absent="nobody was banned since the start",
+        ),
+        Series(
+            "dmpool_stratum_throttled_total",
+            "counter",
+            (),
+            "Pauses of those who sent too many lines.",
+            "not rising",
+            "Rising fast: somebody floods; `dmpool front status` names them.",
+            GATEWAY,
+        ),
+        Series(
+            "dmpool_stratum_jobs_skipped_total",
+            "counter",
+            (),
+            "Jobs that slow readers were spared because a newer one was there.",
+            "not rising",
+            "Rising fast: somebody does not read; a network that is too small.",
+            GATEWAY,
+        ),
+        Series(
+            "dmpool_stratum_unknown_methods_total",
+            "counter",
+            (),
+            "Requests for methods that the pool does not have.",
+            "a few for each connection of some firmware",
+            "Rising fast: an unknown firmware; ask the farm what it runs.",
+            GATEWAY,
+        ),
+        Series(
+            "dmpool_stratum_certificate_end_timestamp_seconds",
+            "gauge",
+            (),
+            "When the certificate of the TLS port ends, in unix seconds.",
+            "more than 14 days ahead",
+            "Renew it: the files are read again by themselves. See [keys](operate/keys.md).",
+            GATEWAY,
+            ("CertificateEnds",),
+            absent="there is no [stratum.tls]",
+        ),
+    ),
+)
+
+SPOOL: Final = Subject(
+    "Spool, and the way to PostgreSQL",
+    "Where an acknowledged share is until PostgreSQL has it. Nothing here may be deleted by hand.",
+    (
+        Series(
+            "dmpool_spool_depth",
+            "gauge",
+            (),
+            "Spool rows that PostgreSQL has not confirmed.",
+            "below 200, and back to 0 within seconds",
+            "Growing: PostgreSQL is away (`dmpool_database_up`) or too slow (`dmpool_forward_seconds`).",
+            GATEWAY,
+            ("SpoolNotDraining",),
+        ),
+        Series(
+            "dmpool_spool_oldest_seconds",
+            "gauge",
+            (),
+            "Age of the oldest record that PostgreSQL has not confirmed; 0 when there is none.",
+            "below 5",
+            "Above 60: as for `dmpool_spool_depth`. Shares are safe on this disk meanwhile.",
+            GATEWAY,
+            ("SpoolNotDraining",),
+        ),
+        Series(
+            "dmpool_spool_bytes",
+            "gauge",
+            (),
+            "Bytes of the spool's files on disk. They do not shrink; freed room is used again.",
+            "some tens of megabytes",
+            "Growing: as for `dmpool_spool_depth`; see how long `dmpool_disk_free_bytes` lasts.",
+            GATEWAY,
+        ),
+        Series(
+            "dmpool_spool_failing",
+            "gauge",
+            (),
+            "1 while commits fail and miners wait.",
+            "0",
+            "1: the disk of data_dir refuses commits; free room on it or mend it. Nothing acknowledged is "
+            "lost.",
+            GATEWAY,
+            ("SpoolFails",),
+        ),
+        Series(
+            "dmpool_spool_commit_seconds",
+            "histogram",
+            (),
+            "Time from the sealing of a group commit to its fsync.",
+            "below 0.01 s",
+            "Above 0.1 s the disk is slow, and so is every answer.",
+            GATEWAY,
+        ),
+        Series(
+            "dmpool_spool_records_total",
+            "counter",
+            (),
+            "Records made durable.",
+            "follows `dmpool_shares_total`",
+            "Stands while shares come: see `dmpool_spool_failing`.",
+            GATEWAY,
+        ),
+        Series(
+            "dmpool_forward_seconds",
+            "histogram",
+            (),
+            "Time of one batch's transaction in PostgreSQL.",
+            "below 0.1 s",
+            "Above 1 s: PostgreSQL is overloaded, or the network to it is bad.",
+            GATEWAY,
+        ),
+        Series(
+            "dmpool_forward_failures_total",
+            "counter",
+            (),
+            "Batches that could not be given to PostgreSQL; each is tried again.",
+            "not rising",
+            "Rising: see [PostgreSQL](operate/postgresql.md).",
+            GATEWAY,
+            ("SpoolNotDraining",),
+        ),
+        Series(
+            "dmpool_batches_forwarded_total",
+            "counter",
+            (),
+            "Batches that PostgreSQL has taken.",
+            "about one a second while shares come",
+            "Stands: as for `dmpool_spool_depth`.",
+            GATEWAY,
+        ),
+        Series(
+            "dmpool_database_up",
+            "gauge",
+            (),
+            "1 when PostgreSQL last answered this process, else 0.",
+            "1",
+            "0: see [PostgreSQL](operate/postgresql.md). Miners go on; shares stay in the spool.",
+            EVERY,
+            ("DatabaseDown",),
+        ),
+        Series(
+            "dmpool_unapplied_oldest_seconds",
+            "gauge",
+            (),
+            "Age of the oldest acknowledged share that the ledger is not known to have applied: on gateways "
+            "what waits in the spool, on ledgers what waits in PostgreSQL. The whole pool's is the maximum.",
+            "below 10",
+            "Above 300 acknowledged work is not in the books: see `dmpool_spool_oldest_seconds` and "
+            "`dmpool_ledger_lag_seconds`, whichever is large.",
+            ("gateway", "ledger"),
+            ("AcknowledgedNotApplied",),
+        ),
+    ),
+)

@@ -1,0 +1,323 @@
+"""The series of work: jobs, the nodes they come from, and the blocks that are found."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pool.telemetry.series import GATEWAY, NODES, Series, Subject
+
+_NO_JOB: Final = "no job was sent since the start"
+_ONE_NODE: Final = "a node that has not answered yet has none"
+_NO_PUSH: Final = "no node has a push channel (`nodes.zmq`), or it has not pushed yet"
+
+JOBS: Final = Subject(
+    "Jobs",
+    "What miners work on. Without a fresh job they work for nothing, so this comes first.",
+    (
+        Series(
+            "dmpool_job_age_seconds",
+            "gauge",
+            (),
+            "Seconds since the newest job was sent; since the start while there was none.",
+            "below 30: a job is sent at least every 25 s, and repeated after 28",
+            "Above 60 miners get no new work, and those that connect get none: see whether any node is up "
+            "(`dmpool_node_up`), then the gateway's log.",
+            GATEWAY,
+            ("NoJob",),
+        ),
+        Series(
+            "dmpool_job_height",
+            "gauge",
+            (),
+            "Block height of the newest job.",
+            "one more than the chain's best block, and never falling",
+            "It falls or stands while the chain grows: the node is on a fork or behind; compare "
+            "`dmpool_node_height` of all nodes with a public explorer.",
+            GATEWAY,
+            ("NoJob",),
+            absent=_NO_JOB,
+        ),
+        Series(
+            "dmpool_jobs_total",
+            "counter",
+            ("clean",),
+            "Jobs sent, by whether they replaced older work.",
+            '`clean="true"` are new tips, about six an hour on main; `false` two or three a minute',
+            "No clean ones for two hours on main: see `dmpool_node_height`. Many: the chain is reorganised.",
+            GATEWAY,
+            ("NoJob",),
+            absent=_NO_JOB,
+        ),
+        Series(
+            "dmpool_jobs_repeated_total",
+            "counter",
+            (),
+            "Jobs that were repeated because no node gave a fresh template in time.",
+            "not rising",
+            "Each is a template that did not come within 28 s: see `dmpool_node_template_age_seconds`.",
+            GATEWAY,
+        ),
+        Series(
+            "dmpool_empty_jobs_total",
+            "counter",
+            (),
+            "Jobs without transactions, sent ahead.",
+            "at most one for each new tip",
+            "More than one in four tips: the node is slow with its first template; see "
+            "`dmpool_template_seconds`. `stratum.empty_block_first` switches them off.",
+            GATEWAY,
+        ),
+        Series(
+            "dmpool_job_broadcast_seconds",
+            "histogram",
+            (),
+            "From the first signal of a new block to the last socket write.",
+            "99th percentile below 0.5 s",
+            "Above 1 s it costs everybody work: see `dmpool_node_rpc_seconds` for the node's part and "
+            "`dmpool_event_loop_lag_seconds` for ours.",
+            GATEWAY,
+        ),
+        Series(
+            "dmpool_full_job_broadcast_seconds",
+            "histogram",
+            (),
+            "From the first signal of a new block to the last socket write of its first full job.",
+            "median below 1 s",
+            "Above 2 s blocks are found without fees: the node takes long to choose transactions; give it "
+            "faster cores, or a smaller mempool (`maxmempool`).",
+            GATEWAY,
+        ),
+        Series(
+            "dmpool_job_transactions",
+            "gauge",
+            (),
+            "Transactions of the newest job besides its coinbase.",
+            "some thousands on main; 0 for seconds after a new tip",
+            "0 for minutes on main: the node has no peers, or has just started and knows no transactions.",
+            GATEWAY,
+            absent=_NO_JOB,
+        ),
+        Series(
+            "dmpool_job_reward_satoshis",
+            "gauge",
+            (),
+            "What the coinbase of the newest job pays: subsidy and transaction fees.",
+            "the subsidy and up to a tenth more",
+            "The bare subsidy for minutes on main: as for `dmpool_job_transactions`.",
+            GATEWAY,
+            absent=_NO_JOB,
+        ),
+        Series(
+            "dmpool_network_difficulty",
+            "gauge",
+            (),
+            "Difficulty that a block must have, of the newest job.",
+            "changes once in 2016 blocks",
+            "Another number than the network's: the node is on another chain; stop and look.",
+            GATEWAY,
+            absent=_NO_JOB,
+        ),
+    ),
+)
+
+NODE: Final = Subject(
+    "Bitcoin nodes",
+    "The embedded chain of a demo tells the same series, under the names of Bitcoin Core's methods.",
+    (
+        Series(
+            "dmpool_node_up",
+            "gauge",
+            ("node",),
+            "1 when the node last answered, else 0.",
+            "1",
+            "0: `systemctl status bitcoind`, then its debug.log. Miners go on with the other nodes, if there "
+            "are any.",
+            GATEWAY,
+            ("NodeDown",),
+        ),
+        Series(
+            "dmpool_node_in_use",
+            "gauge",
+            ("node",),
+            "1 for the node that gives work.",
+            "1 for the first of the configuration",
+            "1 for another: the first failed; the log says why. It is taken back by itself.",
+            GATEWAY,
+        ),
+        Series(
+            "dmpool_node_height",
+            "gauge",
+            ("node",),
+            "Height of the node's best block, asked about every 5 s.",
+            "the same for all nodes",
+            "One is behind: it catches up, or lost its peers (`bitcoin-cli getpeerinfo`).",
+            GATEWAY,
+            ("TipsDiverge",),
+            absent=_ONE_NODE,
+        ),
+        Series(
+            "dmpool_node_tips_diverged_seconds",
+            "gauge",
+            (),
+            "How long the nodes' best blocks have not been the same; 0 when they agree or there is one node.",
+            "0, and a few seconds around a new block",
+            "Above 60: one node is behind, or two branches of the chain compete; "
+            "`bitcoin-cli getchaintips` on each tells which.",
+            GATEWAY,
+            ("TipsDiverge",),
+        ),
+        Series(
+            "dmpool_template_seconds",
+            "histogram",
+            ("node",),
+            "Time a node took to answer with a block template.",
+            "below 0.5 s",
+            "Above 1 s the node is slow: its disk, its CPU, or too many RPC clients.",
+            GATEWAY,
+            absent="no node has given a template since the start",
+        ),
+        Series(
+            "dmpool_node_template_age_seconds",
+            "gauge",
+            ("node",),
+            "Seconds since the node in use last gave a template.",
+            "below 30",
+            "Above 60 work is repeated, and after 300 it ends: the log says what the node answers.",
+            GATEWAY,
+            ("NoJob",),
+            absent="no node has given a template since the start",
+        ),
+        Series(
+            "dmpool_job_proposal_ok",
+            "gauge",
+            ("node",),
+            "1 when the node would take a block of the pool's jobs (BIP23).",
+            "1",
+            "0: the node would refuse a block of this pool, and what is mined now is lost. Act at once; the "
+            "log says what it objects to.",
+            GATEWAY,
+            ("NodeWouldRefuseBlocks",),
+            absent="the node was not asked yet, or gave no verdict",
+        ),
+        Series(
+            "dmpool_node_rpc_seconds",
+            "histogram",
+            ("node", "method"),
+            "Time of a call to a node, by method; long polls are not counted. A proposal (BIP23) is told as "
+            "getblocktemplate_proposal.",
+            "getbestblockhash below 10 ms, getblocktemplate below 0.5 s",
+            "All methods slow: the node's host or the network between. One slow: the node's `rpcthreads` and "
+            "`rpcworkqueue`.",
+            NODES,
+            absent="no call was made yet",
+        ),
+        Series(
+            "dmpool_node_rpc_errors_total",
+            "counter",
+            ("node", "method"),
+            "Calls to a node that brought no result: no answer, no entry, not ready, or an error of its own.",
+            "not rising",
+            "Rising: the log names the error; 401 and 403 are the password, -28 and -10 a node that starts.",
+            NODES,
+            absent="no call was made yet",
+        ),
+        Series(
+            "dmpool_node_push_connected",
+            "gauge",
+            ("node",),
+            "1 while the node's push channel (ZMQ) is connected.",
+            "1",
+            "0: new blocks are heard by polling, up to half a second later. Compare `nodes.zmq` with "
+            "`zmqpubhashblock` of bitcoin.conf.",
+            GATEWAY,
+            absent="no node has a push channel (`nodes.zmq`)",
+        ),
+        Series(
+            "dmpool_node_pushes_total",
+            "counter",
+            ("node",),
+            "New best blocks that the node pushed.",
+            "about six an hour on main",
+            "Stands while `dmpool_node_height` grows: the channel is dead; restart the node.",
+            GATEWAY,
+            absent="no node has a push channel (`nodes.zmq`)",
+        ),
+        Series(
+            "dmpool_node_push_age_seconds",
+            "gauge",
+            ("node",),
+            "Seconds since the node's last push.",
+            "below 3600 on main",
+            "Much older than the newest block: as for `dmpool_node_pushes_total`.",
+            GATEWAY,
+            absent=_NO_PUSH,
+        ),
+        Series(
+            "dmpool_node_push_reconnects_total",
+            "counter",
+            ("node",),
+            "How often the push channel was connected again after it was lost.",
+            "one for each restart of the node",
+            "More: the network between gateway and node.",
+            GATEWAY,
+            absent="no node has a push channel (`nodes.zmq`)",
+        ),
+    ),
+)
+
+BLOCKS: Final = Subject(
+    "Blocks found",
+    "Luck is `increase(dmpool_blocks_found_total[30d]) / increase(dmpool_blocks_expected_total[30d])`.",
+    (
+        Series(
+            "dmpool_blocks_found_total",
+            "counter",
+            (),
+            "Blocks found by this gateway.",
+            "follows `dmpool_blocks_expected_total`, with luck",
+            "None for three times the expected time has a chance of 5 %; see `dmpool_job_proposal_ok` first.",
+            GATEWAY,
+        ),
+        Series(
+            "dmpool_blocks_expected_total",
+            "counter",
+            (),
+            "Blocks that the accepted work finds on average: work over the work of a block at that time.",
+            "rises evenly",
+            "Compare with the blocks found.",
+            GATEWAY,
+        ),
+        Series(
+            "dmpool_block_submit_seconds",
+            "histogram",
+            ("node",),
+            "Time a node took to answer to a submitted block.",
+            "below 0.5 s",
+            "Seconds: somebody else's block may win meanwhile; the node's disk or CPU is too slow.",
+            GATEWAY,
+            absent="no block was found since the start",
+        ),
+        Series(
+            "dmpool_block_submissions_total",
+            "counter",
+            ("node", "verdict"),
+            "Answers of nodes to submitted blocks.",
+            "`accepted` only",
+            "Any other verdict: the log has the node's word for it (BIP22). `unreachable`: start the node; "
+            "the block is sent again until one answers.",
+            GATEWAY,
+            absent="no block was found since the start",
+        ),
+        Series(
+            "dmpool_block_checks_total",
+            "counter",
+            ("place",),
+            "Own blocks looked up after they were sent, by where they were.",
+            "`in_chain` only",
+            "Any other place: a block of ours is in no best chain. See the verdicts, and the chain.",
+            GATEWAY,
+            ("BlockNotInChain",),
+            absent="no block was found since the start",
+        ),
+    ),
+)
