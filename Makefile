@@ -5,7 +5,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 NATIVE := $(wildcard native/*.c native/*.h)
 
-.PHONY: run test check benchmark vardiff campaign lock clean
+.PHONY: run test check dashboards metrics-doc benchmark vardiff campaign lock clean
 
 run: $(READY)
 	$(VENV)/bin/dmpool run
@@ -19,6 +19,14 @@ check: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+# The JSON of configs/grafana/dashboards, from the builders beside it.
+dashboards: $(READY)
+	$(VENV)/bin/python -m configs.grafana
+
+# The page on every metric, from the catalogue.
+metrics-doc: $(READY)
+	$(VENV)/bin/python -m pool.telemetry.document > docs/metrics.md
 
 benchmark: $(READY)
 	$(VENV)/bin/python benchmarks/share_cpu.py
@@ -37,6 +45,9 @@ lock:
 	$(VENV)/bin/pip install --quiet uv
 	$(VENV)/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --custom-compile-command "make lock" --output-file requirements.lock
+	$(VENV)/bin/uv pip compile pyproject.toml --constraint requirements.lock --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" \
+		--output-file requirements-runtime.lock
 	$(VENV)/bin/uv pip compile pyproject.toml --extra plots --constraint requirements.lock --universal \
 		--python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--custom-compile-command "make lock" --output-file requirements-plots.lock
