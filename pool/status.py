@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -23,14 +24,20 @@ from payouts.journal import direction, miner_immature, miner_payable
 from pool import journal_store, register_store
 from pool.clock import HOUR_US, microseconds
 from pool.config import Settings
+from pool.empty_template import subsidy
+from pool.pages.history import WorkHistory
+from pool.pages.luck import LuckView, RoundView
+from pool.pages.luck_reader import LuckReader
 from pool.reading import READ_SECONDS, DatabaseAway, reading
-from pool.recent_work import RecentWork
+from pool.recent_work import Hashrates, RecentWork
+from pool.statement_now import network_target
 from pool.tables import block, gateway, miner, report
 from register.licence import COVERING
 from register.register import Register
 from register.rules import Rules
 
 KEEP_SECONDS = 1.0
+TARGET_SECONDS = 10.0
 FIRST_READ_SECONDS = 60.0
 """The first look counts a whole day's slices."""
 GATEWAYS_SHOWN = 50
@@ -138,6 +145,16 @@ class ReportView:
 
 
 @dataclass(frozen=True, slots=True)
+class JobView:
+    """The newest job of a gateway that is alive; transaction fees come on top of the subsidy."""
+
+    gateway: int
+    height: int
+    age_seconds: int
+    subsidy_sat: int
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """All of it, at one moment."""
 
@@ -146,7 +163,13 @@ class Status:
     pool: PoolView
     hashrate_10m: str
     hashrate_1h: str
+    hashrate_24h: str
+    """Over the spans of ten minutes that are over, 24 hours of them at most."""
     connections: int
+    job: JobView | None
+    luck: tuple[LuckView, ...]
+    round: RoundView | None
+    """Since the newest block; None while no difficulty is known."""
     gateways: tuple[GatewayView, ...]
     miners_total: int
     miners: tuple[MinerView, ...]
@@ -154,6 +177,15 @@ class Status:
     blocks: tuple[BlockView, ...]
     money: MoneyView
     reports: tuple[ReportView, ...]
+
+
+class MinerWork(NamedTuple):
+    """What a miner does: hashes per second, and the shares of today."""
+
+    hashrate_10m: int
+    hashrate_1h: int
+    shares_accepted: int
+    shares_rejected: int
 
 
 class StatusReader:
@@ -168,9 +200,26 @@ class StatusReader:
         self._rules = rules
         self._now_us = now_us
         self._recent = RecentWork()
+        self._rates = Hashrates(0, {}), Hashrates(0, {})
+        """Over ten minutes and an hour, as of the last look."""
+        self.history = WorkHistory()
+        """The last 24 hours, for charts."""
+        self._luck = LuckReader(rules)
+        self._target: bytes | None = None
+        self._target_until = 0.0
         self._one_at_a_time = asyncio.Lock()
         self._kept: Status | DatabaseAway | None = None
         self._kept_until = 0.0
+
+    def today_of(self, miner_id: int) -> MinerWork:
+        """A miner's work as of the last look."""
+        today = self._rules.day_of(self._now_us())
+        return MinerWork(
+            self._rates[0].by_miner.get(miner_id, 0),
+            self._rates[1].by_miner.get(miner_id, 0),
+            self._recent.accepted[today, miner_id],
+            self._recent.rejected[today, miner_id],
+        )
 
     async def current(self) -> Status:
         """The status, not older than a second; raises DatabaseAway."""
@@ -191,6 +240,9 @@ class StatusReader:
         seconds = READ_SECONDS if self._recent.started else FIRST_READ_SECONDS
         async with reading(self._engine, seconds) as connection:
             await self._recent.advance(connection, now_us, self._rules.day_of(now_us - HOUR_US))
+            self._rates = self._recent.hashrates(now_us, 600), self._recent.hashrates(now_us, 3600)
+            await self.history.advance(connection, now_us)
+            luck = await self._luck.read(connection, now_us, await self._network_target(connection))
             gateways = await _gateways(connection, now_us)
             balances = await journal_store.balances_now(connection)
             register = await register_store.load(connection, _KINDS)
@@ -199,9 +251,13 @@ class StatusReader:
                 at=self._rules.local(now_us),
                 today=self._rules.day_of(now_us),
                 pool=self._who(register, self._rules.day_of(now_us)),
-                hashrate_10m=str(self._recent.hashrates(now_us, 600).pool),
-                hashrate_1h=str(self._recent.hashrates(now_us, 3600).pool),
+                hashrate_10m=str(self._rates[0].pool),
+                hashrate_1h=str(self._rates[1].pool),
+                hashrate_24h=str(self.history.hashrate(now_us)),
                 connections=sum(one.connections for one in gateways),
+                job=self._job(gateways),
+                luck=luck.lengths,
+                round=luck.round,
                 gateways=gateways,
                 miners_total=len(register.miners),
                 miners=self._miners(register, balances, now_us),
@@ -210,6 +266,23 @@ class StatusReader:
                 money=money(balances),
                 reports=await read_reports(connection, self._rules, REPORTS_SHOWN),
             )
+
+    async def _network_target(self, connection: AsyncConnection) -> bytes | None:
+        """Read from the newest shares, and not at each look: it changes every two weeks."""
+        if self._target is None or time.monotonic() >= self._target_until:
+            self._target = await network_target(connection, self._pool.chain)
+            self._target_until = time.monotonic() + TARGET_SECONDS
+        return self._target
+
+    def _job(self, gateways: Iterable[GatewayView]) -> JobView | None:
+        newest: JobView | None = None
+        for one in gateways:
+            if not one.alive or one.job_height is None or one.job_age_seconds is None:
+                continue
+            if newest is None or (one.job_height, newest.age_seconds) > (newest.height, one.job_age_seconds):
+                reward = subsidy(self._pool.chain, one.job_height)
+                newest = JobView(one.number, one.job_height, one.job_age_seconds, reward)
+        return newest
 
     def _who(self, register: Register, today: dt.date) -> PoolView:
         pool, terms = self._pool, self._terms.on(today)
@@ -225,8 +298,7 @@ class StatusReader:
 
     def _miners(self, register: Register, balances: Mapping[str, int], now_us: int) -> tuple[MinerView, ...]:
         recent, today = self._recent, self._rules.day_of(now_us)
-        ten_minutes = recent.hashrates(now_us, 600).by_miner
-        hour = recent.hashrates(now_us, 3600).by_miner
+        ten_minutes, hour = (one.by_miner for one in self._rates)
         views: list[MinerView] = []
         for _, one in sorted(register.miners.items())[:MINERS_SHOWN]:
             licence = register.standing(one, now_us, self._rules).licence
