@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import version
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from pool import demo, gateway_store, ledger_metrics, register_store, report_keys
+from pool import demo, gateway_store, register_store
 from pool.archive import Archive
 from pool.clock import unix_microseconds
 from pool.compliance import Compliance
@@ -30,13 +29,15 @@ from pool.database import UNAVAILABLE, DatabaseError, migrate, reason_of
 from pool.door_tls import door_certificate
 from pool.forwarder import Forwarder
 from pool.gateway import Gateway
-from pool.income_metrics import IncomeMetrics
+from pool.key_task import first_key
 from pool.ledger import Ledger
 from pool.live_register import LiveRegister
 from pool.log_keeper import LogKeeper
 from pool.log_task import LogTask
 from pool.metrics import Metrics
 from pool.node import Node
+from pool.notices.desk import NoticeDesk
+from pool.notices.metrics import NoticeMetrics
 from pool.preflight import (
     Addresses,
     Role,
@@ -49,7 +50,6 @@ from pool.preflight import (
     require_free,
 )
 from pool.register_follower import RegisterFollower
-from pool.register_metrics import RegisterMetrics
 from pool.register_replica import RegisterReplica, ReplicaError
 from pool.report_keeper import ReportKeeper
 from pool.resources import (
@@ -57,28 +57,27 @@ from pool.resources import (
     publisher,
     rules_of,
     serving_database,
-    signers,
     terms_of,
     until_available,
 )
-from pool.sale_metrics import SaleMetrics
 from pool.settlement_setup import settler_of, settler_task
 from pool.software import note_software
 from pool.spool import Spool, SpoolError
-from pool.statement_now import office_of
+from pool.telemetry.health import Health, service
+from pool.telemetry.listener import Listener
+from pool.telemetry.node_meter import MeasuredNodes
+from pool.telemetry.node_watch import NodeWatch
+from pool.telemetry.process import ProcessWatch, Supervisor
+from pool.telemetry.readers import readers
+from pool.telemetry.readiness import gateway_condition, ledger_condition, web_condition
 from register.records import GATE_KINDS
 from register.register import Register
 from register.rules import Rules
-from reporting.keyring import RingError
-from reporting.signing import SigningError
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 BEAT_SECONDS = 2.0
-RESTART_SECONDS = 5.0
 LAST_PUSH_SECONDS = 5.0
-KEY_SECONDS = 60.0
-"""How often a source of keys that is away is asked again."""
 QUERY_SECONDS = 15.0
 """A small query that takes longer is given up: the host of PostgreSQL may have vanished without a word."""
 
@@ -121,6 +120,7 @@ async def _serve(settings: Settings, roles: frozenset[Role], started: Callable[[
         async with _running(process):
             settle_garbage()
             started()
+            service.tell("READY=1")
             await asyncio.Event().wait()
 
 
@@ -143,11 +143,23 @@ class Process:
     metrics: Metrics
     spool: Spool | None
     replica: RegisterReplica | None
+    supervisor: Supervisor = field(init=False)
+    health: Health = field(init=False)
+    watch: ProcessWatch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.supervisor = Supervisor(self.metrics)
+        self.health = Health(role.value for role in self.roles)
+        self.watch = ProcessWatch(self.metrics, self.engine, self.settings.data_dir)
+
+    def supervise(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        """A task that starts its work again when it fails."""
+        return self.supervisor.start(name, work)
 
 
 async def _prepare(settings: Settings, roles: frozenset[Role], stack: AsyncExitStack) -> Process:
-    metrics = Metrics()
-    nodes = open_nodes(settings, roles)
+    metrics = Metrics(role.value for role in roles)
+    nodes = open_nodes(settings, roles, MeasuredNodes(metrics))
     for node in nodes:
         stack.push_async_callback(node.close)
     await refuse_wrong_chain(nodes)
@@ -177,10 +189,12 @@ def _count_commit(metrics: Metrics, seconds: float, records: int) -> None:
 @asynccontextmanager
 async def _running(process: Process) -> AsyncIterator[None]:
     """All roles as tasks; on the way out the gateway ends first, so that its last shares still travel."""
-    http, _ = process.metrics.serve(process.settings.metrics.listen)
+    listener = Listener(process.settings.metrics.listen, process.metrics.registry, process.health)
     tasks: list[asyncio.Task[None]] = []
     forwarder: Forwarder | None = None
     gateway: Gateway | None = None
+    tasks.append(process.supervise("process watch", process.watch.run))
+    tasks.append(process.supervise("health", process.health.run))
     try:
         if process.settings.demo_miners:
             await until_available(lambda: migrate(process.engine))
@@ -188,48 +202,32 @@ async def _running(process: Process) -> AsyncIterator[None]:
         if process.spool is not None and process.replica is not None:
             gateway, forwarder, follower = await _gateway(process, process.spool, process.replica)
             process.metrics.on_scrape(partial(_read_forwarder, process.metrics, forwarder))
-            tasks.append(_supervise("gateway", gateway.run))
-            tasks.append(_supervise("control", gateway.control.run))
-            tasks.append(_supervise("forwarder", forwarder.run))
-            tasks.append(_supervise("register", follower.run))
-            tasks.append(_supervise("heartbeat", lambda: _beat(process, gateway, forwarder)))
+            process.health.watch("gateway", partial(gateway_condition, gateway, process.watch.answers))
+            node_watch = NodeWatch(process.nodes, process.metrics, gateway.work.failing)
+            tasks.append(process.supervise("node watch", node_watch.run))
+            tasks.append(process.supervise("gateway", gateway.run))
+            tasks.append(process.supervise("control", gateway.control.run))
+            tasks.append(process.supervise("forwarder", forwarder.run))
+            tasks.append(process.supervise("register", follower.run))
+            tasks.append(process.supervise("heartbeat", lambda: _beat(process, gateway, forwarder)))
         live = LiveRegister(process.engine)  # of the ledger's metrics and the web, in one process or two
         if Role.LEDGER in process.roles:
-            ledger, compliance = _new_ledger(process)
-            tasks.append(_supervise("ledger", lambda: _ledger(process, ledger)))
-            tasks.append(_supervise("report key", lambda: _first_key(process)))
-            tasks.append(_supervise("compliance", compliance.run))
-            tasks.append(_supervise("archive", _new_archive(process, ledger).run))
-            tasks.append(_supervise("log", _new_log(process, ledger).run))
-            tasks.append(_supervise("reports", _new_reports(process, ledger).run))
-            if process.settings.settlement is not None:
-                tasks.append(_supervise("settler", lambda: _settler(process)))
-            tasks.append(
-                _supervise(
-                    "ledger metrics",
-                    lambda: ledger_metrics.follow(
-                        process.engine, process.metrics, live, office_of(process.settings, process.rules)
-                    ),
-                )
-            )
-            tasks += _series(process, live)
-            forms = IncomeMetrics(process.engine, process.rules)
-            process.metrics.registry.register(forms)
-            tasks.append(_supervise("income metrics", forms.follow))
+            tasks += _start_ledger(process, live)
         if Role.WEB in process.roles:
-            tasks.append(_supervise("web", lambda: _web(process, live)))
+            process.health.watch("web", partial(web_condition, process.watch.answers))
+            tasks.append(process.supervise("web", lambda: _web(process, live)))
         machines = demo.machines(process.settings.demo_miners, process.settings.stratum.listen)
         tasks.extend(asyncio.create_task(machine.run()) for machine in machines)
         yield
     finally:
+        process.health.stop()
         for task in tasks:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         if forwarder is not None and gateway is not None:
             await _last_push(forwarder)
             await _last_sightings(process, gateway)
-        http.shutdown()
-        http.server_close()
+        listener.close()
 
 
 async def _gateway(
@@ -256,7 +254,8 @@ async def _gateway(
     else:
         await _hear_of_changes(follower)
     refuse_unaccredited(process.settings, process.rules, register, time.time_ns() // 1000)
-    return gateway, Forwarder(process.engine, spool, number), follower
+    forwarder = Forwarder(process.engine, spool, number, process.metrics.forward_seconds.observe)
+    return gateway, forwarder, follower
 
 
 async def _hear_of_changes(follower: RegisterFollower) -> None:
@@ -265,14 +264,19 @@ async def _hear_of_changes(follower: RegisterFollower) -> None:
         async with asyncio.timeout(QUERY_SECONDS):
             await follower.catch_up()
     except ReplicaError as error:
-        log.error("%s", error)
+        log.error("register_copy_failed", reason=str(error))
     except UNAVAILABLE as error:
-        log.warning("register: not up to date at the start: %s", reason_of(error))
+        log.warning(
+            "database_away",
+            part="register",
+            reason=reason_of(error),
+            explained="not up to date at the start; keeping to what is known",
+        )
 
 
 def _read_forwarder(metrics: Metrics, forwarder: Forwarder) -> None:
-    metrics.database_up.set(not forwarder.outage)
     metrics.gateway.batches = forwarder.batches
+    metrics.gateway.forward_failures = forwarder.failures
 
 
 async def _beat(process: Process, gateway: Gateway, forwarder: Forwarder) -> None:
@@ -291,7 +295,7 @@ async def _beat(process: Process, gateway: Gateway, forwarder: Forwarder) -> Non
                 await gateway_store.beat(process.engine, gateway.number, sign)
                 await _tell_sightings(process, gateway)
         except UNAVAILABLE as error:
-            log.debug("heartbeat: PostgreSQL is away: %s", error)
+            log.debug("heartbeat_failed", reason=str(error))
         await asyncio.sleep(BEAT_SECONDS)
 
 
@@ -317,18 +321,34 @@ def _new_ledger(process: Process) -> tuple[Ledger, Compliance]:
         process.rules,
         process.settings.pool.dated_terms,
         taken=compliance.taken,
+        measured=process.metrics.batch_taken,
     )
-    process.metrics.on_scrape(lambda: process.metrics.ledger_active.set(ledger.active))
+
+    def read() -> None:
+        process.metrics.ledger_active.set(ledger.active)
+        process.metrics.tell_unapplied()
+
+    process.metrics.on_scrape(read)
     return ledger, compliance
 
 
-def _series(process: Process, live: LiveRegister) -> list[asyncio.Task[None]]:
-    """What is told of the register and of sales, read in the background."""
-    register = RegisterMetrics(process.engine, live, process.rules, version("dmpool"))
-    sales = SaleMetrics(process.engine, process.rules)
-    process.metrics.registry.register(register)
-    process.metrics.registry.register(sales)
-    return [_supervise("register metrics", register.follow), _supervise("sale metrics", sales.follow)]
+def _start_ledger(process: Process, live: LiveRegister) -> list[asyncio.Task[None]]:
+    """The ledger, what works beside it, and those who read for its metrics."""
+    ledger, compliance = _new_ledger(process)
+    process.health.watch("ledger", partial(ledger_condition, ledger, process.watch.answers))
+    works = {
+        "ledger": lambda: _ledger(process, ledger),
+        "report key": lambda: first_key(process.settings, process.rules, process.engine),
+        "compliance": compliance.run,
+        "archive": _new_archive(process, ledger).run,
+        "log": _new_log(process, ledger).run,
+        "reports": _new_reports(process, ledger).run,
+        "notices": _new_notices(process, live, ledger).run,
+        **readers(process.metrics, process.engine, live, process.settings, process.rules),
+    }
+    if process.settings.settlement is not None:
+        works["settler"] = lambda: _settler(process)
+    return [process.supervise(name, work) for name, work in works.items()]
 
 
 def _new_archive(process: Process, ledger: Ledger) -> Archive:
@@ -352,6 +372,7 @@ def _new_reports(process: Process, ledger: Ledger) -> ReportKeeper:
         process.rules,
         lambda day: publisher(process.settings, process.rules, day),
         lambda: ledger.active,
+        built=process.metrics.report_was_built,
     )
 
     def read() -> None:
@@ -360,6 +381,21 @@ def _new_reports(process: Process, ledger: Ledger) -> ReportKeeper:
 
     process.metrics.on_scrape(read)
     return keeper
+
+
+def _new_notices(process: Process, live: LiveRegister, ledger: Ledger) -> NoticeDesk:
+    settings = process.settings
+    desk = NoticeDesk(
+        process.engine,
+        live,
+        process.rules,
+        settings.notices.channels,
+        pool=settings.pool.name,
+        signed_by_hand=settings.settlement is not None and settings.settlement.signer == "psbt",
+        active=lambda: ledger.active,
+    )
+    process.metrics.registry.register(NoticeMetrics(desk.numbers, unix_microseconds))
+    return desk
 
 
 async def _ledger(process: Process, ledger: Ledger) -> None:
@@ -377,31 +413,16 @@ async def _web(process: Process, live: LiveRegister) -> None:
     from pool.web import WebServer, create_app  # noqa: PLC0415 - a gateway alone has no need of it
 
     settings = process.settings
-    app = create_app(process.engine, settings, process.rules, live=live)
+    app = create_app(process.engine, settings, process.rules, live=live, metrics=process.metrics)
     certificate = door_certificate(settings.door)
+    if certificate is not None:
+        process.metrics.door_certificate_end.set_function(certificate.ends)
     async with asyncio.TaskGroup() as serving:
         serving.create_task(WebServer(app, settings.web.listen).run())
+        serving.create_task(app.state.pages.follow())
         if settings.door.tls is not None and certificate is not None:
             serving.create_task(certificate.follow())
             serving.create_task(WebServer(app, settings.door.tls.listen, certificate).run())
-
-
-async def _first_key(process: Process) -> None:
-    """The list of keys is begun by whoever builds reports; nobody else makes a key up (I7)."""
-    await until_available(lambda: migrate(process.engine))
-    while True:
-        try:
-            await until_available(lambda: _introduce(process))
-        except (ConfigError, SigningError, RingError) as error:
-            log.error("no report can be signed: %s", error)
-            await asyncio.sleep(KEY_SECONDS)
-        else:
-            await asyncio.Event().wait()
-
-
-async def _introduce(process: Process) -> None:
-    at_hand = await asyncio.to_thread(signers, process.settings)
-    await report_keys.introduce_first(process.engine, process.rules, at_hand, unix_microseconds)
 
 
 async def _last_push(forwarder: Forwarder) -> None:
@@ -412,7 +433,9 @@ async def _last_push(forwarder: Forwarder) -> None:
                 pass
     except Exception as error:  # the stop must go on, whatever it is
         reason = str(error).split("\n", 1)[0] or "PostgreSQL does not answer"
-        log.warning("the last shares stay in the spool until the next start: %s", reason)
+        log.warning(
+            "last_shares_kept", reason=reason, explained="they stay in the spool until the next start"
+        )
 
 
 async def _last_sightings(process: Process, gateway: Gateway) -> None:
@@ -420,18 +443,4 @@ async def _last_sightings(process: Process, gateway: Gateway) -> None:
         async with asyncio.timeout(LAST_PUSH_SECONDS):
             await _tell_sightings(process, gateway)
     except Exception as error:  # the stop must go on, whatever it is
-        log.warning("what was seen last is lost: %s", reason_of(error))
-
-
-def _supervise(name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-    """A task that starts its work again when it fails."""
-
-    async def supervised() -> None:
-        while True:
-            try:
-                await work()
-            except Exception:
-                log.exception("%s failed; starting it again in %d s", name, RESTART_SECONDS)
-            await asyncio.sleep(RESTART_SECONDS)
-
-    return asyncio.create_task(supervised(), name=name)
+        log.warning("last_sightings_lost", reason=reason_of(error))

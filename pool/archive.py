@@ -17,12 +17,12 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import hashlib
-import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from payouts.terms import DatedTerms
@@ -48,7 +48,7 @@ from pool.records import decode_batch
 from pool.tables import archive_hour, batch, ledger_head, slice_
 from register.rules import Rules
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 TICK_SECONDS: Final = 30.0
 STANDBY_SECONDS: Final = 2.0
@@ -94,15 +94,15 @@ class Archive:
                 await self.step()
                 self._told = ""
             except UNAVAILABLE as error:
-                self._tell(f"archive: waiting, and trying again: {reason_of(error)}")
+                self._tell(f"waiting, and trying again: {reason_of(error)}")
             except (ArchiveError, BookError) as error:
-                self._tell(f"archive: {error}")
+                self._tell(str(error))
             await asyncio.sleep(TICK_SECONDS if self._active() else STANDBY_SECONDS)
 
     def _tell(self, trouble: str) -> None:
         """Once, for as long as it lasts."""
         if trouble != self._told:
-            log.error("%s", trouble)
+            log.error("archive_waits", reason=trouble)
         self._told = trouble
 
     async def step(self) -> None:
@@ -160,7 +160,7 @@ class Archive:
                 reason = await partitions.needed_for(connection, one, held, self._terms, now_us)
                 closed = await _closed_over(connection, held) if held and reason is None else []
             if reason is not None:
-                log.debug("partition %s stays: %s", one.name, reason)
+                log.debug("partition_stays", partition=one.name, reason=reason)
                 continue
             for manifest in closed:
                 await self._verify(manifest)
@@ -217,7 +217,7 @@ async def close_next(engine: AsyncEngine, directory: Path, now_us: int) -> bool:
     manifest = await counted(engine, before, hour_us, contents, written)
     await asyncio.to_thread(write_durably, paths_of(directory, hour_us).manifest, manifest_bytes(manifest))
     await enter(engine, manifest, now_us)
-    log.info("archive: %s closed: %d records, %d bytes", manifest.file, manifest.rows, manifest.bytes)
+    log.info("archive_closed", file=manifest.file, records=manifest.rows, bytes=manifest.bytes)
     return True
 
 
@@ -383,7 +383,7 @@ async def remake(engine: AsyncEngine, directory: Path, manifest: Manifest) -> bo
         if written.sha256 != manifest.sha256:
             await asyncio.to_thread(place.file.unlink)
             return False
-        log.info("archive: %s made again from PostgreSQL", manifest.file)
+        log.info("archive_made_again", file=manifest.file)
     await asyncio.to_thread(write_durably, place.manifest, manifest_bytes(manifest))
     return True
 

@@ -11,10 +11,10 @@ Blocks that are far below the pool's newest are final and no longer asked about.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payouts import journal
@@ -26,7 +26,7 @@ from pool.intake import DayOf
 from pool.ledger_store import Watched
 from pool.node import Node, NodeError
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 FINAL_DEPTH = 2 * MATURITY
 """How far below the pool's highest block a mature or orphaned block is no longer watched."""
@@ -62,7 +62,7 @@ class BlockWatch:
                 sighting = await self._ask(node, blocks)
             except NodeError as error:
                 if node.name not in self._silent:
-                    log.warning("block watch: %s", error)
+                    log.warning("block_watch_failed", node=node.name, reason=str(error))
                 self._silent.add(node.name)
                 continue
             self._silent.discard(node.name)
@@ -133,8 +133,8 @@ async def _step(
     if entry is not None:
         await journal_store.book(connection, entry, at_us, day_of(at_us))
         if entry.kind is EntryKind.BLOCK_REVERSED and journal.lost_of(entry):
-            log.error("block %s at height %d: %s", watched.hash, watched.height, entry.memo)
-    log.info("block %s at height %d is %s (%s)", watched.hash, watched.height, state.value, note)
+            log.error("block_lost_paid", block=watched.hash, height=watched.height, reason=entry.memo)
+    log.info("block_state", block=watched.hash, height=watched.height, state=state.value, reason=note)
     return True
 
 

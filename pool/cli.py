@@ -21,9 +21,13 @@ from pool.cli_groups import Groups
 from pool.cli_options import ConfigOption, complain, console
 from pool.cli_serve import serve
 from pool.config import ConfigError, load
+from pool.notices.secret import secret_problems
 from pool.preflight import ALL_ROLES, Role
-from pool.resources import key_problems, open_nodes
 from pool.simulate import SimulatedMiner
+from pool.telemetry import logs
+
+COMMANDS = logs.LogsSection(format="console", level="warning")
+"""What a command says besides its answer."""
 
 cli = typer.Typer(
     cls=Groups,
@@ -51,6 +55,7 @@ def version(
     if show:
         print(f"dmpool {metadata.version('dmpool')}")
         raise typer.Exit
+    logs.set_up(COMMANDS)
 
 
 @cli.command()
@@ -74,6 +79,8 @@ def web(config: ConfigOption = None) -> None:
 @cli.command("check-config")
 def check_config(config: ConfigOption = None) -> None:
     """Say what is wrong with a configuration, where, and what to write instead."""
+    from pool.resources import key_problems, open_nodes  # noqa: PLC0415 - no other command here needs them
+
     settings = load(config)
 
     async def look() -> list[str]:
@@ -84,7 +91,7 @@ def check_config(config: ConfigOption = None) -> None:
             for node in nodes:
                 await node.close()
 
-    found = [*uvloop.run(look()), *key_problems(settings)]
+    found = [*uvloop.run(look()), *key_problems(settings), *secret_problems(settings.notices)]
     for problem in found:
         complain(problem)
     if found:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import datetime as dt
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import msgspec
 import typer
 import uvloop
+from rich.markup import escape
 from rich.table import Table
 
 from pool.cli_options import ConfigOption, complain, console
@@ -21,8 +23,16 @@ cli = typer.Typer(no_args_is_help=True, help="Connections of a running gateway: 
 
 
 @cli.command()
-def status(config: ConfigOption = None) -> None:
+def status(
+    of: Annotated[
+        str | None, typer.Option(help="An account or a worker: its connections, as the log names them.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
     """Connections, who waits, who was turned away, and the bans in force."""
+    if of is not None:
+        _connections(config, of)
+        return
     state = _ask(config, "GET", "/status")
     table = Table(title="draining" if state["draining"] else None, show_header=False)
     for key in ("connections", "waiting", "parked"):
@@ -37,6 +47,16 @@ def status(config: ConfigOption = None) -> None:
         bans.add_row(ban["address"], ban["reason"], f"{until:%Y-%m-%d %H:%M:%S}")
     if state["bans"]:
         console.print(bans)
+
+
+def _connections(config: Any, of: str) -> None:
+    told = _ask(config, "GET", f"/connections?of={quote(of, safe='')}")
+    table = Table("connection", "peer", "class", "worker", "names", title=f"{told['all']} of {of}")
+    for one in told["connections"]:
+        table.add_row(
+            one["connection"], one["peer"], one["device"], escape(one["worker"]), str(one["workers"])
+        )
+    console.print(table)
 
 
 @cli.command()

@@ -12,10 +12,10 @@ GROUPS: Final = (
     "ledger",
     *("miners", "licences", "devices", "centres", "pool", "people", "register", "compliance"),
     *("reports", "archive", "front", "payouts", "sales", "keys", "log", "income", "prices", "submissions"),
-    "regulators",
+    *("regulators", "notices"),
 )
 """`pool.cli_NAME` has the commands of each."""
-COMMANDS: Final = ("audit",)
+COMMANDS: Final = ("audit", "health", "top")
 """Of these it has one, `command`."""
 
 

@@ -149,7 +149,10 @@ def token(
         clerk.change_miner(msgspec.structs.replace(miner, statement_token_sha256=token_hash(made)))
 
     change(config, token_file, reason, work, aside=True)
-    told(f"token of {name} for /statements/{name}/, shown once; hand it to the miner alone:", aside=True)
+    told(
+        f"token of {name} for /miners/{name} and its statements, shown once; hand it to the miner alone:",
+        aside=True,
+    )
     print(made)
 
 

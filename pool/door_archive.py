@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import logging
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Final
 
 import sqlalchemy as sa
+import structlog
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -31,7 +31,7 @@ from pool.problems import problem
 from pool.reading import reading
 from pool.tables import archive_hour
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 PAGE = 744
 """Hours of a list: a month of 31 days."""
@@ -136,7 +136,7 @@ class _Shelf:
         try:
             found = await (self._book(day, name) if name.startswith("book") else self._hour(day, name))
         except BookError as error:
-            log.error("%s", error)
+            log.error("archive_book_unreadable", reason=str(error))
             found = None
         if found is None:
             raise HTTPException(404, f"{day}: no {name} is closed; /api/v1/archive lists all hours there are")
@@ -147,7 +147,7 @@ class _Shelf:
                 await self._write(path, paths_of(self._desk.archive, _begins_us(day, name)).file)
             return await file_answer(request, path, shown)
         except (OSError, ArchiveError) as error:
-            log.error("archive: %s: %s", path, error)
+            log.error("archive_file_unreadable", path=str(path), reason=str(error))
             raise HTTPException(
                 404, f"{day}: {name} is not on this machine, or cannot be read; ask the pool for it"
             ) from None

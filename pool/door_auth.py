@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
 from fastapi import HTTPException, Request
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -31,7 +31,7 @@ from pool.reading import reading
 from pool.register_auth import Attempts, subscriber
 from register.person import token_hash
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 TOKEN_LIMIT: Final = 200
 PROVEN_KEPT: Final = 1000
@@ -192,7 +192,7 @@ class Door:
         """The caller behind a token, when everything is in order."""
         if token is None:
             self._attempts.failed(subscriber(self.address(request)))
-            log.warning("door: a wrong token from %s", self.address(request))
+            log.warning("wrong_token", door="regulator", address=self.address(request))
             raise self._refuse(request, 401, "wrong token", WRONG)
         regulator = book.regulators[token.regulator]
         visit = visit_of(request)

@@ -9,7 +9,6 @@ some are told one by one; the others are counted, and the next event of anybody 
 
 from __future__ import annotations
 
-import logging
 from typing import Final
 from urllib.parse import quote
 
@@ -24,8 +23,6 @@ from pool.door_chain import Passage, Told
 from pool.door_limits import Buckets
 from pool.problems import Problem
 from pool.reading import DatabaseAway, asking
-
-log = logging.getLogger(__name__)
 
 REFUSALS_TOLD: Final = 30
 """At once; one more each two minutes."""

@@ -38,6 +38,10 @@ class DoorCertificate:
                     f"certificates of the authorities, PEM"
                 ) from None
 
+    def ends(self) -> float:
+        """When the server's certificate ends, in unix seconds."""
+        return self._certificate.not_after.timestamp()
+
     async def follow(self) -> None:
         """Look for a changed certificate until cancelled; connections that are there live on."""
         while True:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import logging
 import os
 import shutil
 import subprocess
@@ -24,10 +23,11 @@ from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
+import structlog
 
 from pool.database import UNAVAILABLE, create_engine
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 DATABASE = "dmpool"
 RECOVERY_SECONDS = 120.0
@@ -125,7 +125,7 @@ class EmbeddedPostgres:
             except subprocess.TimeoutExpired:
                 if time.monotonic() > deadline:
                     raise
-                log.info("embedded PostgreSQL in %s is recovering; waiting", directory)
+                log.info("embedded_database_recovers", path=str(directory), explained="waiting for it")
                 _settle(directory)
             else:
                 return known

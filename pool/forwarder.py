@@ -12,11 +12,12 @@ and a database that do not belong together.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
+from collections.abc import Callable
 
 import msgspec
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool.database import UNAVAILABLE, reason_of
@@ -24,7 +25,7 @@ from pool.records import encode_batch
 from pool.spool import Spool
 from pool.tables import batch, gateway
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 BATCH_BYTES = 1 << 20
 IDLE_SECONDS = 1.0
@@ -42,14 +43,23 @@ class ForwarderError(Exception):
 class Forwarder:
     """Pushes one gateway's spool.
 
-    For metrics: `outage`, `last_ok_at` (unix seconds of the last commit or None), `batches` committed.
+    For metrics: `outage`, `last_ok_at` (unix seconds of the last commit or None), `batches` committed,
+    `failures` to do so.
     """
 
-    def __init__(self, engine: AsyncEngine, spool: Spool, number: int) -> None:
-        """`number` is what `register_gateway` gave to this spool."""
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        spool: Spool,
+        number: int,
+        on_push: Callable[[float], object] = lambda seconds: None,
+    ) -> None:
+        """`number` is what `register_gateway` gave to this spool; `on_push(seconds)` follows each commit."""
         self.outage = False
         self.last_ok_at: float | None = None
         self.batches = 0
+        self.failures = 0
+        self._on_push = on_push
         self._engine = engine
         self._spool = spool
         self._number = number
@@ -63,6 +73,7 @@ class Forwarder:
                 more = await self.push()
             except UNAVAILABLE as error:
                 self._went_away(error)
+                self.failures += 1
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, BACK_OFF_SECONDS)
                 continue
@@ -92,12 +103,14 @@ class Forwarder:
                 f"the gateway a new data_dir and keep this one for the auditor"
             )
         records, payload = await asyncio.to_thread(_pack, [row for _, row in rows])
+        started = time.perf_counter()
         async with asyncio.timeout(PUSH_SECONDS):
             if not await self._write(first, last, records, payload):
                 return True  # somebody moved the cursor: ask again
         self._cursor = last
         self.last_ok_at = time.time()
         self.batches += 1
+        self._on_push(time.perf_counter() - started)
         self._spool.trim(last)
         return self._spool.last_seq > last
 
@@ -145,16 +158,16 @@ class Forwarder:
     def _went_away(self, error: Exception) -> None:
         if not self.outage:
             log.warning(
-                "forwarder: PostgreSQL does not take batches (%s); shares stay in the spool meanwhile",
-                reason_of(error),
+                "database_away",
+                part="forwarder",
+                reason=reason_of(error),
+                explained="shares stay in the spool meanwhile",
             )
         self.outage = True
 
     def _is_back(self) -> None:
         if self.outage:
-            log.info(
-                "forwarder: PostgreSQL takes batches again; %d rows wait in the spool", self._spool.depth
-            )
+            log.info("database_back", part="forwarder", spool_depth=self._spool.depth)
         self.outage = False
 
 

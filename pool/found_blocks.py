@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,12 +25,13 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
+import structlog
 
 import native
 from pool.node import Node, NodeError
 from pool.records import Found
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
@@ -48,7 +49,7 @@ IN_CHAIN, OFF_CHAIN, UNKNOWN, SILENT = "in_chain", "off_chain", "unknown", "sile
 """Where a node has a block: in its best chain, beside it, not at all; or it does not say."""
 
 
-def _nobody(*_told: str) -> None: ...
+def _nobody(*_told: object) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +75,12 @@ class FoundBlocks:
         on_verdict: Callable[[str, str], object],
         on_place: Callable[[str], object] = _nobody,
         on_taken: Callable[[str, str], object] = _nobody,
+        on_answer: Callable[[str, float], object] = _nobody,
     ) -> None:
         """`on_verdict(node, verdict)` is called for each answer: "accepted", a reject word, "unreachable".
 
-        `on_taken(block_hash, node)` is called when the first node has taken a block.
+        `on_taken(block_hash, node)` is called when the first node has taken a block, and `on_answer(node,
+        seconds)` for how long each took to give a verdict.
 
         `on_place(place)` is called once for each block that was taken: "in_chain", or where it was last seen.
         """
@@ -86,6 +89,7 @@ class FoundBlocks:
         self._on_verdict = on_verdict
         self._on_place = on_place
         self._on_taken = on_taken
+        self._on_answer = on_answer
         self._known: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._afterwards: set[asyncio.Task[None]] = set()
@@ -153,7 +157,7 @@ class FoundBlocks:
                 if lost is None:
                     unsure.append(name)
                 elif lost and (block := await asyncio.to_thread(self._read, name)) is not None:
-                    log.info("submitting block %s again", name)
+                    log.info("block_submitted_again", block=_hash_in(name))
                     await self._submit_until_answered(block)
             waiting = unsure
             if waiting:
@@ -167,7 +171,7 @@ class FoundBlocks:
             except NodeError:
                 continue
             except Exception:  # a fault in our client must not end the recovery (I9)
-                log.exception("block %s could not be looked up at %s", block_hash, node.name)
+                log.exception("block_look_up_failed", block=block_hash, node=node.name)
                 return False
         return None
 
@@ -188,23 +192,19 @@ class FoundBlocks:
 
     async def _submit_to(self, node: Node, block: FoundBlock) -> str | None:
         """The node's verdict; None when it gave none."""
+        started = time.perf_counter()
         try:
             verdict = await node.submit(block.block) or "accepted"
         except NodeError as error:
-            log.error("block %s: %s did not answer: %s", block.name, node.name, error)
+            log.error("block_unanswered", block=_hash_in(block.name), node=node.name, reason=str(error))
             self._on_verdict(node.name, "unreachable")
             return None
         except Exception:  # a fault in our client must not end the trying (I9)
-            log.exception("block %s: submission to %s failed", block.name, node.name)
+            log.exception("block_submission_failed", block=_hash_in(block.name), node=node.name)
             self._on_verdict(node.name, "unreachable")
             return None
-        log.log(
-            logging.INFO if verdict == "accepted" else logging.ERROR,
-            "block %s: %s says %s",
-            block.name,
-            node.name,
-            verdict,
-        )
+        _tell_verdict(_hash_in(block.name), node.name, verdict)
+        self._on_answer(node.name, time.perf_counter() - started)
         self._on_verdict(node.name, verdict)
         if verdict == "accepted":
             self._start(self._prefer(node, block.record.block_hash), self._afterwards)
@@ -215,9 +215,9 @@ class FoundBlocks:
         try:
             await node.prefer(block_hash)
         except NodeError as error:
-            log.warning("block %s: %s was not told to prefer it: %s", block_hash, node.name, error)
+            log.warning("block_not_preferred", block=block_hash, node=node.name, reason=str(error))
         except Exception:
-            log.exception("block %s: %s was not told to prefer it", block_hash, node.name)
+            log.exception("block_not_preferred", block=block_hash, node=node.name)
 
     async def _follow(self, block: FoundBlock, nodes: Sequence[Node]) -> None:
         """Look the block up until it is in a best chain; give it again to a node that does not know it."""
@@ -226,7 +226,7 @@ class FoundBlocks:
             await asyncio.sleep(LOOK_SECONDS)
             places = [await self._place(node, block.record.block_hash) for node in nodes]
             if IN_CHAIN in places:
-                log.info("block %s is in the best chain", block.name)
+                log.info("block_in_best_chain", block=_hash_in(block.name))
                 self._on_place(IN_CHAIN)
                 return
             for node, place in zip(nodes, places, strict=True):
@@ -234,10 +234,11 @@ class FoundBlocks:
                     await self._submit_to(node, block)
         told = ", ".join(f"{node.name}: {place}" for node, place in zip(nodes, places, strict=True))
         log.error(
-            "block %s was taken but is in no best chain after %g s: %s",
-            block.name,
-            LOOKS * LOOK_SECONDS,
-            told,
+            "block_in_no_chain",
+            block=_hash_in(block.name),
+            seconds=LOOKS * LOOK_SECONDS,
+            reason=told,
+            explained="a node took it, and no best chain holds it",
         )
         self._on_place(min(places, key=(OFF_CHAIN, UNKNOWN, SILENT).index))
 
@@ -247,7 +248,7 @@ class FoundBlocks:
         except NodeError:
             return SILENT
         except Exception:  # a fault in our client must not end the looking
-            log.exception("block %s could not be looked up at %s", block_hash, node.name)
+            log.exception("block_look_up_failed", block=block_hash, node=node.name)
             return SILENT
         if confirmations is None:
             return UNKNOWN
@@ -277,7 +278,7 @@ class FoundBlocks:
             (self._directory / f"{name}.{mark}").touch()
             _sync_directory(self._directory)
         except OSError as error:
-            log.error("block %s: the mark .%s could not be written: %s", name, mark, error)
+            log.error("block_mark_unwritten", block=_hash_in(name), mark=mark, reason=str(error))
 
     def _read(self, name: str) -> FoundBlock | None:
         """A kept block; None, and a line in the log, when its file is not one."""
@@ -287,10 +288,20 @@ class FoundBlocks:
             record = msgspec.json.decode(document["record"], type=Found)
             block = FoundBlock(record, bytes.fromhex(document["block"]))
         except (OSError, ValueError, KeyError, TypeError, RecursionError, msgspec.MsgspecError) as error:
-            log.error("%s is no found block (%s); passed over, look at it by hand", path, error)
+            log.error(
+                "block_file_unreadable",
+                path=str(path),
+                reason=str(error),
+                explained="it is no found block; passed over, look at it by hand",
+            )
             return None
         if block.name != name or native.sha256d(block.block[:80])[::-1].hex() != record.block_hash:
-            log.error("%s: its name, record and block are of different blocks; passed over", path)
+            log.error(
+                "block_file_unreadable",
+                path=str(path),
+                reason="its name, record and block are of different blocks",
+                explained="passed over, look at it by hand",
+            )
             return None
         return block
 
@@ -309,4 +320,16 @@ def _sync_directory(directory: Path) -> None:
 
 def _written(name: str, writing: asyncio.Future[None]) -> None:
     if not writing.cancelled() and (error := writing.exception()) is not None:
-        log.error("block %s could not be written: %s; submitting all the same", name, error)
+        log.error(
+            "block_unwritten",
+            block=_hash_in(name),
+            reason=str(error),
+            explained="it is submitted all the same",
+        )
+
+
+def _tell_verdict(block_hash: str, node: str, verdict: str) -> None:
+    if verdict == "accepted":
+        log.info("block_submitted", block=block_hash, node=node, verdict=verdict)
+    else:
+        log.error("block_refused", block=block_hash, node=node, verdict=verdict)

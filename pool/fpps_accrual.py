@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -36,7 +36,7 @@ from pool.reports import GRACE_US
 from pool.tables import fpps_credit, fpps_rate, ledger_head, miner_day
 from register.rules import Rules
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 DEPTH: Final = 6
 """Confirmations of the block with which the chain has passed a day."""
@@ -249,7 +249,7 @@ async def book(
     placed = [{**row, "at_us": at_us, "entry_id": entry_id} for row in rows]
     await connection.execute(sa.insert(fpps_credit), placed)
     given = sum(row["amount_sat"] for row in rows)
-    log.info("fpps: %s: %d satoshis to %d miners", entry.memo, given, len(rows))
+    log.info("fpps_credited", memo=entry.memo, amount_sat=given, miners=len(rows))
 
 
 # The ledger's part
@@ -335,8 +335,8 @@ class Accrual:
             try:
                 return await chain_day(node, *self._rules.day_bounds(day))
             except NodeError as error:
-                said = f"fpps: no price for the work of {day} yet: {error}"
+                said = f"{day}: {error}"
                 if said not in self._said:
-                    log.warning("%s", said)
+                    log.warning("fpps_price_missing", day=str(day), reason=str(error))
                 self._said.add(said)
         return None

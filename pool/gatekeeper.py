@@ -18,6 +18,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 import msgspec
+import structlog
 
 from pool.sightings import Sightings
 from register.catalogue import messages, text
@@ -25,6 +26,8 @@ from register.gate import Admission, Gate, Refusal, RefusalKind
 from register.miner import LANGUAGES
 from register.rules import Rules
 from stratum.interfaces import Denied, Worker
+
+log = structlog.get_logger(__name__)
 
 CUT_LENGTHS: Final = frozenset({63, 80, 127})
 """Where Avalon, NerdMiner and Whatsminer cut a name."""
@@ -64,8 +67,10 @@ class RegisterGatekeeper:
         if isinstance(verdict, Refusal):
             self._refusals[verdict.kind.value] += 1
             self._sightings.refused(verdict, now_us)
+            log.debug("worker_refused", worker=username, reason=verdict.kind.value)
             return self._denied(verdict, username)
         self._sightings.let_in(verdict, now_us)
+        log.debug("worker_authorised", worker=username, account=verdict.account)
         return self._worker(verdict, username, now_us)
 
     def look(self, username: str, now_us: int) -> Worker | Denied:

@@ -10,13 +10,14 @@ it. The register is in memory; who keeps it up to date says `register_changed`.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+import structlog
+from prometheus_client import Histogram
 
 import native
 from pool.config import Settings
@@ -29,7 +30,8 @@ from pool.node import Node
 from pool.preflight import require_certificate
 from pool.records import Found, Reject, Share, Submitted
 from pool.sightings import Sightings
-from pool.spool import Spool
+from pool.spool import Acknowledged, Spool
+from pool.telemetry import logs
 from pool.work import Work
 from register.gate import Gate
 from register.register import Register
@@ -42,7 +44,7 @@ from stratum.limits import TokenBucket
 from stratum.server import Server
 from stratum.subscriptions import Subscriptions
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 FULL = "the spool is full: its disk refuses commits"
 SETTLE_SECONDS = 2.0
@@ -54,6 +56,24 @@ REMIND_SECONDS = 86_400.0
 STRANGERS_PER_SECOND = 5.0
 STRANGERS_BURST = 500
 """Refused shares of unknown workers that are kept; what strangers send must not fill a disk."""
+SAMPLE = 64
+"""Of so many accepted shares, one is measured from its line to its answer."""
+
+
+class _Stopwatch:
+    """A session's answer that tells how long it took from the share's line, when it is written."""
+
+    __slots__ = ("_at_us", "_seconds", "_session")
+
+    def __init__(self, session: Submitter, at_us: int, seconds: Histogram) -> None:
+        self._session = session
+        self._at_us = at_us
+        self._seconds = seconds
+
+    def acknowledge(self, answer: bytes) -> None:
+        """Pass the answer on, and look at the clock; a step of it back counts as no time."""
+        self._session.acknowledge(answer)
+        self._seconds.observe(max(time.time_ns() // 1000 - self._at_us, 0) / 1e6)
 
 
 class ShareRecorder:
@@ -66,6 +86,9 @@ class ShareRecorder:
         self._found_blocks = found_blocks
         self._counts = metrics.gateway
         self._blocks_found = metrics.blocks_found
+        self._answer_seconds = metrics.answer_seconds
+        self._unmeasured = 0
+        """Shares to come that are not measured."""
         self._sightings = sightings
         self._strangers = TokenBucket(STRANGERS_PER_SECOND, STRANGERS_BURST)
         self._solved: Found | None = None
@@ -101,7 +124,7 @@ class ShareRecorder:
         if self._found_blocks.found(block):
             self._solved = record
             self._blocks_found.inc()
-            log.info("block %s found at height %d", record.block_hash, record.height)
+            log.info("block_found", block=record.block_hash, height=record.height, worker=record.worker)
 
     def require_room(self) -> None:
         """Raises Closed when the spool is full."""
@@ -128,9 +151,15 @@ class ShareRecorder:
             self._sightings.moved(unit, worker, now_us)
         self._counts.accepted[session.device.name] += 1
         self._counts.work += share_difficulty.work
+        answered: Acknowledged = session
+        if self._unmeasured:
+            self._unmeasured -= 1
+        else:
+            self._unmeasured = SAMPLE - 1
+            answered = _Stopwatch(session, now_us, self._answer_seconds)
         self._spool.append(
             Share(now_us, worker.miner_id, worker.name, job.number, share_difficulty.target_bytes, header),
-            session,
+            answered,
             answer,
         )
         if self._solved is not None:
@@ -204,6 +233,31 @@ class ShareRecorder:
         self._spool.when_durable(lambda: self._found_blocks.spooled(record))
 
 
+class ToldShares(ShareRecorder):
+    """The same, and the log is told of each share: only where it is told of everything."""
+
+    def accepted(
+        self,
+        session: Submitter,
+        worker: Worker,
+        job: Job,
+        share_difficulty: Difficulty,
+        header: bytes,
+        now_us: int,
+        answer: bytes,
+    ) -> None:
+        """Tell, and spool as ever."""
+        log.debug(
+            "share_accepted", worker=worker.username, job=job.id, difficulty=float(share_difficulty.value)
+        )
+        super().accepted(session, worker, job, share_difficulty, header, now_us, answer)
+
+    def rejected(self, session: Submitter, refused: Refused) -> None:
+        """Tell, and count as ever."""
+        log.debug("share_rejected", worker=refused.username, reason=refused.reason.word)
+        super().rejected(session, refused)
+
+
 class Gateway:
     """One gateway, from its parts."""
 
@@ -234,8 +288,10 @@ class Gateway:
             lambda node, verdict: metrics.block_verdicts.labels(node, verdict).inc(),
             lambda place: metrics.block_checks.labels(place).inc(),
             lambda block_hash, node: spool.append(Submitted(time.time_ns() // 1000, block_hash, node)),
+            lambda node, seconds: metrics.block_submit_seconds.labels(node).observe(seconds),
         )
-        self.recorder = ShareRecorder(spool, self.found_blocks, metrics, self.sightings)
+        recorder = ToldShares if logs.debugging() else ShareRecorder
+        self.recorder = recorder(spool, self.found_blocks, metrics, self.sightings)
         # Job numbers go on from the clock, so that no job of this run repeats one of an earlier run.
         self.book = JobBook(int(time.time()) & 0xFFFFFFFF, int(settings.stratum.version_mask, 16))
         self.server = Server(
@@ -298,3 +354,8 @@ class Gateway:
     def _read_gauges(self) -> None:
         self.metrics.spool_depth.set(self.spool.depth)
         self.metrics.spool_failing.set(self.spool.failing)
+        self.metrics.spool_bytes.set(self.spool.size_bytes())
+        oldest_us = self.spool.oldest_us()
+        self.metrics.spool_age = 0.0 if oldest_us is None else max(time.time() - oldest_us / 1e6, 0.0)
+        self.metrics.spool_oldest.set(self.metrics.spool_age)
+        self.metrics.tell_unapplied()

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Any, NamedTuple
 import asyncpg  # type: ignore[import-untyped]
 import msgspec
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payouts.slices import Share as LedgerShare
@@ -34,7 +34,7 @@ from pool.records import Found, Record, Reject, Share, Submitted, decode_batch
 from pool.workers_seen import WorkersSeen
 from stratum import difficulty
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 DayOf = Callable[[int], dt.date]
 
@@ -126,8 +126,9 @@ def solves(share: Share, found: Found) -> bool:
     if digest[::-1].hex() == found.block_hash:
         return True
     log.warning(
-        "block %s: the share before it does not hash to it; its window ends there all the same",
-        found.block_hash,
+        "block_share_differs",
+        block=found.block_hash,
+        explained="the share before it does not hash to it; its window ends there all the same",
     )
     return False
 
@@ -176,7 +177,7 @@ async def _keep(
     await store.append_rejects(connection, head, kept.rejects)
     for found, slices_before in kept.founds:
         if await store.block_known(connection, found.block_hash):
-            log.info("block %s at %d was told again; it is in the ledger", found.block_hash, found.height)
+            log.info("block_told_again", block=found.block_hash, height=found.height)
             continue
         window_last = head.slice_position + slices_before
         await _keep_block(connection, _by_now(found, head.taken_us), window_last, terms, day_of)
@@ -190,7 +191,12 @@ def _by_now(found: Found, now_us: int) -> Found:
     if found.at_us <= now_us:
         return found
     ahead = (found.at_us - now_us) // 1_000_000
-    log.warning("block %s: its gateway's clock is %d s ahead; taken as found now", found.block_hash, ahead)
+    log.warning(
+        "block_from_the_future",
+        block=found.block_hash,
+        ahead_seconds=ahead,
+        explained="its gateway's clock is ahead; taken as found now",
+    )
     return msgspec.structs.replace(found, at_us=now_us)
 
 
@@ -203,14 +209,18 @@ async def _keep_block(
     size = terms.window_size(work_of(found.network_target), found.credited)
     window = await store.read_window(connection, window_last, size)
     if window is None:
-        log.warning("block %s: it pays for nobody's work, its whole reward is the pool's", found.block_hash)
+        log.warning(
+            "block_without_work",
+            block=found.block_hash,
+            explained="it pays for nobody's work, its whole reward is the pool's",
+        )
     split = terms.divide(found.reward_sat, found.fees_sat, window)
     await store.insert_block(connection, store.NewBlock(found, day, terms, window, split))
     log.info(
-        "block %s at height %d: %d satoshis among %d miners, commission %d",
-        found.block_hash,
-        found.height,
-        found.reward_sat,
-        len(split.amounts),
-        split.commission,
+        "block_split",
+        block=found.block_hash,
+        height=found.height,
+        reward_sat=found.reward_sat,
+        miners=len(split.amounts),
+        commission_sat=split.commission,
     )

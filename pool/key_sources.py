@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from pool.signing_section import KeySection, SigningSection
+from pool.telemetry.concealed import conceal
 from reporting.bip340 import ALGORITHM, key_id
 from reporting.key_file import KeyFileError
 from reporting.signing import Signer, SigningError, SigningKey, load_or_create
@@ -145,4 +146,5 @@ def _signer(source: KeySection) -> Signer:
             f"environment variable {source.environment} does not hold 64 lower-case hex digits; set it where "
             f"dmpool is started"
         )
+    conceal(secret)
     return SigningKey(bytes.fromhex(secret))

@@ -13,12 +13,12 @@ that cannot be true stops it.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from payouts.terms import DatedTerms
@@ -34,7 +34,7 @@ from pool.node import Node
 from pool.workers_seen import WorkersSeen
 from register.rules import Rules
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 0.5
 BATCHES_PER_TICK = 50
@@ -55,8 +55,10 @@ class Ledger:
         terms: DatedTerms,
         now_us: Callable[[], int] = unix_microseconds,
         taken: Callable[[Taken], object] = lambda taken: None,
+        measured: Callable[[float], object] = lambda seconds: None,
     ) -> None:
-        """`taken` is called after each batch that was committed; it must neither wait nor raise."""
+        """`taken` is called after each batch that was committed, and `measured` with the seconds that it
+        took; they must neither wait nor raise."""
         self.active = False
         self.outage = False
         self.last_ok_at: float | None = None
@@ -67,8 +69,10 @@ class Ledger:
         self._terms = terms
         self._now_us = now_us
         self._taken = taken
+        self._measured = measured
         self._seen = WorkersSeen()
-        self._standing_by = False
+        self.standing_by = False
+        """Another ledger is active."""
         self._looking: asyncio.Task[Sighting | None] | None = None
         self._looked_at: list[Watched] = []
 
@@ -82,7 +86,7 @@ class Ledger:
                 if refused(error):
                     raise LedgerError(f"ledger stopped, the database refused: {reason}") from error
                 if not self.outage:
-                    log.warning("ledger: PostgreSQL is away (%s); trying again", reason)
+                    log.warning("database_away", part="ledger", reason=reason, explained="trying again")
                 self.outage = True
             await asyncio.sleep(TICK_SECONDS)
 
@@ -92,13 +96,13 @@ class Ledger:
             await connection.commit()
             self.outage = False
             if not held:
-                if not self._standing_by:
-                    log.info("ledger: another one is active, standing by")
-                self._standing_by = True
+                if not self.standing_by:
+                    log.info("ledger_stands_by", explained="another one is active")
+                self.standing_by = True
                 return
-            self.active, self._standing_by = True, False
+            self.active, self.standing_by = True, False
             self._seen.forget()
-            log.info("ledger: active")
+            log.info("ledger_active")
             try:
                 while True:
                     if not await self.tick(connection):
@@ -114,10 +118,12 @@ class Ledger:
         """Take some batches and look after the blocks; whether more batches may be waiting."""
         busy = True
         for _ in range(BATCHES_PER_TICK):
+            started = time.perf_counter()
             taken = await take_batch(connection, self._terms, self._rules.day_of, self._now_us(), self._seen)
             busy = taken is not None
             if taken is None:
                 break
+            self._measured(time.perf_counter() - started)
             self._taken(taken)
         await self._follow_blocks(connection)
         await self._fpps.follow(connection)

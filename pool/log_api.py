@@ -8,10 +8,10 @@ not, the directory is brought up to date first; without the database what is the
 from __future__ import annotations
 
 import asyncio
-import logging
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Final
 
+import structlog
 from fastapi import APIRouter, HTTPException, Path, Request, Response
 
 from pool.door_files import described, public_answer
@@ -21,7 +21,7 @@ from pool.problems import problem
 from pool.reading import DatabaseAway
 from reporting.tiles import parse_path
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 REFRESH_SECONDS: Final = 2.0
 _TEXT: Final = "text/plain; charset=utf-8"
@@ -95,7 +95,7 @@ class _Refresher:
                 try:
                     await self._files.refresh()
                 except (LogError, OSError) as error:
-                    log.error("%s", error)
+                    log.error("log_files_fail", reason=str(error))
                 except DatabaseAway as error:
                     self._away = str(error)
             if self._away and not (self._files.directory / CHECKPOINT).exists():

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from pool import log_store
@@ -33,7 +33,7 @@ from reporting.merkle import Tree, leaf_hash
 from reporting.note import Note, NoteError, parse_note
 from reporting.tiles import ENTRIES, WIDTH, Tile, bundle_bytes, parse_bundle, parse_path, served, tile_bytes
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 CHECKPOINT: Final = "checkpoint"
 _LOCK: Final = ".log.lock"
@@ -53,7 +53,12 @@ def read_checkpoint(directory: Path) -> Checkpoint | None:
     except FileNotFoundError:
         return None
     except NoteError as error:
-        log.error("%s/%s: %s; it is written anew", directory, CHECKPOINT, error)
+        log.error(
+            "log_checkpoint_damaged",
+            path=str(directory / CHECKPOINT),
+            reason=str(error),
+            explained="it is written anew",
+        )
         return None
 
 
@@ -77,7 +82,11 @@ def _is_right(place: Path, tree: Tree, tile: Tile) -> bool:
     else:
         right = data == tile_bytes(tree, tile)
     if not right:
-        log.error("%s: was changed by somebody else; written anew as the database has it", place)
+        log.error(
+            "log_file_changed",
+            path=str(place),
+            explained="was changed by somebody else; written anew as the database has it",
+        )
     return right
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
-import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from pool import log_store, log_witness, report_keys, resources
@@ -38,7 +38,7 @@ from reporting.key_file import KeyFileError, read_or_make_secret, read_secret
 from reporting.note import Bip340Signer, Ed25519Signer, Note, NoteError, NoteSigner, verified
 from reporting.signing import SigningError
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 LONGEST_REASON: Final = 500
 
@@ -178,7 +178,7 @@ class LogKeeper:
                         http, witness, signed.note, signed.checkpoint, self.reader.tree, known
                     )
                 except WitnessError as error:
-                    log.warning("log witness %s %s", witness.name, error)
+                    log.warning("log_witness_failed", witness=witness.name, reason=str(error))
                     return Asked(witness.name, str(error))
                 note = Note(signed.note.text, (signature,))
                 async with self.engine.begin() as connection:

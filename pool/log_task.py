@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import logging
 from collections.abc import Callable
 from typing import Final
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import log_entries, log_store
@@ -26,9 +26,11 @@ from pool.reports import GRACE_US
 from register.rules import Rules
 from reporting.keyring import RingError
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 LOOK_SECONDS: Final = 30.0
+STANDBY_SECONDS: Final = 1.0
+"""So often a ledger looks whether it has become the active one: a new pool has its log at once."""
 AGAIN_SECONDS: Final = 900.0
 """So often also a log that has not grown: witnesses that did not answer, files that were lost."""
 TROUBLES: Final[tuple[type[Exception], ...]] = (
@@ -64,13 +66,14 @@ class LogTask:
     async def run(self) -> None:
         """Until cancelled; what goes wrong is told once and tried again."""
         while True:
-            if self._active():
+            active = self._active()
+            if active:
                 try:
                     await self.step()
                     self._trouble = ""
                 except TROUBLES as error:
                     self._tell(reason_of(error))
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS if active else STANDBY_SECONDS)
 
     async def step(self) -> None:
         """Tell what is due; sign and publish when the log has grown or a witness may answer by now."""
@@ -89,5 +92,5 @@ class LogTask:
 
     def _tell(self, trouble: str) -> None:
         if trouble != self._trouble:
-            log.error("%s", trouble)
+            log.error("log_waits", reason=trouble)
         self._trouble = trouble

@@ -13,12 +13,12 @@ it was closed, and no window of a block can reach into it any more.
 from __future__ import annotations
 
 import datetime as dt
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from payouts.terms import DatedTerms
@@ -26,7 +26,7 @@ from pool.clock import instant
 from pool.tables import archive_hour, block, ledger_head
 from stratum import difficulty
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 AHEAD_DAYS: Final = 14
 HOT_DAYS: Final = 14
@@ -139,7 +139,7 @@ async def make(engine: AsyncEngine, partition: Partition) -> None:
         moved = await connection.execute(sa.text(f"INSERT INTO {name} SELECT * {mine}"), {"day": day})
         if moved.rowcount:
             await connection.execute(sa.text(f"DELETE {mine}"), {"day": day})
-            log.info("partition %s: %d rows moved into it from %s", name, moved.rowcount, default)
+            log.info("partition_filled", partition=name, rows=moved.rowcount, source=default)
         after = day + dt.timedelta(days=1)
         await connection.execute(
             sa.text(
@@ -226,7 +226,11 @@ async def drop(engine: AsyncEngine, partition: Partition) -> None:
     """Drop a partition. Nothing comes into one of a past day, so that what was looked at is what goes."""
     async with _locking(engine) as connection:
         await connection.execute(sa.text(f"DROP TABLE {partition.name}"))
-    log.info("partition %s dropped: the archive has it, and nothing needs it any more", partition.name)
+    log.info(
+        "partition_dropped",
+        partition=partition.name,
+        explained="the archive has it, and nothing needs it any more",
+    )
 
 
 @asynccontextmanager

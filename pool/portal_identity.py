@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final
 
+import structlog
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -38,7 +38,7 @@ from reporting.keyring import Key, KeyRing
 from reporting.note import BIP340, NoteError, VerifierKey, parse_key, verified, verifier_key
 from reporting.signing import encode
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 WELL_KNOWN: Final = "/.well-known/dmpool.json"
 SCHEMA: Final = "dmpool-well-known/1"
@@ -98,7 +98,12 @@ def _vkeys(settings: Settings, signed: Signed, ring: KeyRing) -> list[VerifierKe
     except FileNotFoundError:
         pass  # the log is signed on another machine, and its public half was not copied
     except (OSError, ValueError) as error:
-        log.error("%s: %s; copy it from the machine that signs the log", path, error)
+        log.error(
+            "log_vkey_unreadable",
+            path=str(path),
+            reason=str(error),
+            explained="copy it from the machine that signs the log",
+        )
     found = [key for key in known if key.name == name and _has_signed(key, signed)]
     return sorted(found, key=lambda key: key.type == BIP340)
 

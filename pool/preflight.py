@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import logging
 import socket
 import time
 from collections.abc import Sequence
@@ -16,6 +15,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+import structlog
+
 from pool.config import ConfigError, Listen, Settings
 from pool.door_tls import door_certificate
 from pool.node import Node, NodeError, NodeWrongChain
@@ -23,7 +24,7 @@ from register.register import Register
 from register.rules import Rules, RulesError, load_rules
 from stratum.tls import BadCertificate, TlsCertificate
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class Role(Enum):
@@ -136,7 +137,7 @@ async def refuse_wrong_chain(nodes: Sequence[Node]) -> None:
         except NodeWrongChain as error:
             raise ConfigError(f"nodes.{number}.url: {error}") from error
         except NodeError as error:
-            log.error("%s; waiting for it", error)
+            log.error("node_failed", node=node.name, reason=str(error), explained="waiting for it")
 
 
 def read_rules(settings: Settings, now_us: int) -> Rules:

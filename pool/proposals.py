@@ -11,10 +11,10 @@ Sources: BIP23 (block proposal), Bitcoin Core `src/rpc/mining.cpp`.
 from __future__ import annotations
 
 import asyncio
-import logging
 import struct
 from collections.abc import Sequence
 
+import structlog
 from bitcoin.core import CTransaction
 
 import native
@@ -22,7 +22,7 @@ from pool.metrics import Metrics
 from pool.node import NO_VERDICT, Node, NodeError
 from stratum.job import EXTRANONCE1_SIZE, EXTRANONCE2_SIZE, Job
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 _EXTRANONCES = (bytes(EXTRANONCE1_SIZE), bytes(EXTRANONCE2_SIZE))
 
@@ -62,10 +62,10 @@ class ProposalCheck:
             try:
                 objection = await node.propose(unsolved_block(job))
             except NodeError as error:
-                log.debug("job %s could not be proposed: %s", job.id, error)
+                log.debug("proposal_unanswered", node=node.name, job=job.id, reason=str(error))
                 return
             except Exception:  # a fault in our client must not end the work
-                log.exception("job %s could not be proposed to %s", job.id, node.name)
+                log.exception("proposal_failed", node=node.name, job=job.id)
                 return
             if objection is not None and objection.startswith(NO_VERDICT):
                 return
@@ -73,14 +73,15 @@ class ProposalCheck:
         if objection is None:
             self._passed[node.name] = script
             self._told.pop(node.name, None)
-            log.info("%s would take a block of this pool's jobs", node.name)
+            log.info("node_would_take_blocks", node=node.name)
         elif self._told.get(node.name) != objection:
             self._told[node.name] = objection
             log.error(
-                "%s would refuse a block of this pool's jobs (%s): no block can be earned like this; "
+                "node_would_refuse_blocks",
+                node=node.name,
+                reason=objection,
+                explained="no block can be earned like this; "
                 "look at pool.address, pool.tag and the versions of node and pool",
-                node.name,
-                objection,
             )
 
 

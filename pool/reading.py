@@ -8,15 +8,15 @@ said, with its addresses and names, goes to the log alone.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from pool.database import UNAVAILABLE, refused
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 READ_SECONDS = 10.0
 AWAY = "The database does not answer."
@@ -34,7 +34,7 @@ async def asking(seconds: float = READ_SECONDS) -> AsyncIterator[None]:
         async with asyncio.timeout(seconds):
             yield
     except UNAVAILABLE as error:
-        log.debug("web: cannot read the database: %s: %s", type(error).__name__, error)
+        log.debug("database_unread", kind=type(error).__name__, reason=str(error))
         raise DatabaseAway(REFUSED if refused(error) else AWAY) from error
 
 
@@ -53,5 +53,5 @@ async def keep_reading(read: Callable[[], Awaitable[None]], seconds: float, what
         try:
             await read()
         except DatabaseAway as error:
-            log.debug("%s: %s", what, error)
+            log.debug("metrics_unread", part=what, reason=str(error))
         await asyncio.sleep(seconds)

@@ -79,12 +79,21 @@ class Submitted(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
 Record = Share | Reject | Found | Submitted
 
 _encode = msgspec.msgpack.Encoder().encode
+_decode_row = msgspec.msgpack.Decoder(list[Record]).decode
 _decode_batch = msgspec.msgpack.Decoder(list[list[Record]]).decode
 
 
 def encode_records(records: list[Record]) -> bytes:
     """One spool row: the records of one group commit."""
     return _encode(records)
+
+
+def made_us(row: bytes) -> int:
+    """When the first record of a spool row was made; raises ValueError for a row that is none."""
+    try:
+        return _decode_row(row)[0].at_us
+    except (msgspec.MsgspecError, UnicodeDecodeError, IndexError) as error:
+        raise ValueError(f"spool row of {len(row)} bytes cannot be read: {error}") from error
 
 
 def encode_batch(rows: list[bytes]) -> bytes:

@@ -17,18 +17,18 @@ import base64
 import binascii
 import hmac
 import ipaddress
-import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+import structlog
 from fastapi import HTTPException, Request
 
 from pool.live_register import LiveRegister
 from register.person import Actor, Person, Role, token_hash, whose
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 ATTEMPTS = 10
 """Wrong tokens that an address may send at once."""
@@ -132,7 +132,7 @@ class RegisterAuth:
         person = whose(token, register.people.values())
         if person is None:
             self._attempts.failed(address)
-            log.warning("register: a wrong token from %s", address)
+            log.warning("wrong_token", door="register", address=address)
             raise HTTPException(401, WRONG, _challenge(scheme))
         self._remember(person)
         return Actor(person.name, person.role, person.token_sha256)

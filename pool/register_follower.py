@@ -10,11 +10,11 @@ A log that no longer holds the last known event (a restored backup) is read anew
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
+import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import register_store
@@ -25,7 +25,7 @@ from register.licence import Licence
 from register.records import decode
 from register.register import Register
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0
 QUERY_SECONDS = 30.0
@@ -67,12 +67,15 @@ class RegisterFollower:
             except UNAVAILABLE as error:
                 if not away:
                     log.warning(
-                        "register: PostgreSQL is away (%s); keeping to what is known", reason_of(error)
+                        "database_away",
+                        part="register",
+                        reason=reason_of(error),
+                        explained="keeping to what is known",
                     )
                 away = True
             except ReplicaError as error:
                 if not failing:
-                    log.error("%s", error)
+                    log.error("register_copy_failed", reason=str(error))
                 failing = True
             await asyncio.sleep(POLL_SECONDS)
 
@@ -95,7 +98,9 @@ class RegisterFollower:
                 async for portion in register_store.newest_versions(connection, self._kinds, after, head.seq):
                     versions += portion
         if lost:
-            log.warning("register: the log does not hold event %d as known; read anew", since[0])
+            log.warning(
+                "register_read_anew", since=since[0], explained="the log does not hold that event as known"
+            )
         if head[:2] != known:
             await self._take(versions, head, anew=anew)
         self.read_at = time.time()

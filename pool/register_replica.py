@@ -8,16 +8,17 @@ Losing it is no harm: it is filled anew from PostgreSQL.
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+import structlog
+
 from register.records import decode
 from register.register import Register
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 _SCHEMA = """
     PRAGMA journal_mode = WAL;
@@ -59,7 +60,7 @@ class RegisterReplica:
             except sqlite3.OperationalError as error:
                 raise self._error(error) from error
             except sqlite3.DatabaseError as error:
-                log.error("%s", self._error(error))
+                log.error("register_copy_damaged", reason=str(self._error(error)), explained="begun anew")
                 self._connection.close()
                 self._connection = self._begun_anew()
                 return None
@@ -110,7 +111,7 @@ class RegisterReplica:
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError as error:
-            log.error("%s", self._error(error))
+            log.error("register_copy_damaged", reason=str(self._error(error)), explained="begun anew")
             return self._begun_anew()
 
     def _begun_anew(self) -> sqlite3.Connection:

@@ -18,11 +18,12 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
-import logging
+import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from pool.clock import instant, microseconds, unix_microseconds
@@ -34,7 +35,7 @@ from pool.tables import archive_hour, batch, journal_entry, report
 from register.rules import Rules
 from reporting.daily_facts import DoesNotReconcile
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 TICK_SECONDS: Final = 30.0
 _DAY: Final = dt.timedelta(days=1)
@@ -63,14 +64,17 @@ class ReportKeeper:
         publisher: Callable[[dt.date], Publisher],
         active: Callable[[], bool],
         now_us: Callable[[], int] = unix_microseconds,
+        built: Callable[[float], object] = lambda seconds: None,
     ) -> None:
-        """`publisher` says who signs the report of a day; it may raise ConfigError."""
+        """`publisher` says who signs the report of a day; it may raise ConfigError. `built` is called after
+        each report with the seconds that it took."""
         self.state = State()
         self._engine = engine
         self._rules = rules
         self._publisher = publisher
         self._active = active
         self._now_us = now_us
+        self._built = built
         self._looked: int | None = None
         """The sequence of the last report whose payments of other days were looked at."""
         self._told = ""
@@ -82,16 +86,16 @@ class ReportKeeper:
                 await self.step()
                 self._told = ""
             except UNAVAILABLE as error:
-                self._tell(f"reports: waiting, and trying again: {reason_of(error)}")
+                self._tell(f"waiting, and trying again: {reason_of(error)}")
             except (ReportError, DoesNotReconcile, ConfigError) as error:
                 self.state = self.state._replace(blocked=True)
-                self._tell(f"reports: {error}")
+                self._tell(str(error))
             await asyncio.sleep(TICK_SECONDS)
 
     def _tell(self, trouble: str) -> None:
         """Once, for as long as it lasts."""
         if trouble != self._told:
-            log.error("%s", trouble)
+            log.error("report_waits", reason=trouble)
         self._told = trouble
 
     async def step(self) -> None:
@@ -108,7 +112,7 @@ class ReportKeeper:
             if day is None or not await self._due(day):
                 return
             await self._build(day, DEFAULT_REASON)
-            log.info("report of %s: built and signed", day)
+            log.info("report_signed", day=str(day))
 
     def _look(self, day: dt.date | None) -> None:
         """How long the oldest missing day has waited."""
@@ -119,9 +123,11 @@ class ReportKeeper:
         return self._rules.day_bounds(day)[1] + GRACE_US
 
     async def _build(self, day: dt.date, reason: str) -> None:
+        started = time.perf_counter()
         publisher = await asyncio.to_thread(self._publisher, day)  # it may read keys from a slow place
         await settle(self._engine)
         await build_report(self._engine, day, publisher, self._now_us(), reason=reason)
+        self._built(time.perf_counter() - started)
 
     async def _due(self, day: dt.date) -> bool:
         """Whether a day is over, and all of it is in the ledger and in the archive."""

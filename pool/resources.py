@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool.config import ConfigError, Settings
 from pool.database import UNAVAILABLE, DatabaseError, create_engine, migrate, reason_of, refused
 from pool.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
 from pool.key_sources import signers_of, sources_of
-from pool.node import Node
+from pool.node import Node, NodeMeter
 from pool.preflight import ALL_ROLES, Role, in_use, make_directory, read_rules
 from pool.reports import Publisher
 from pool.software import software_version
@@ -29,7 +29,7 @@ from reporting.key_file import KeyFileError
 from reporting.signing import Signer
 from stratum.difficulty import difficulty
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 SHARES_PER_EMBEDDED_BLOCK = 30
 RETRY_SECONDS = 1.0
@@ -39,12 +39,12 @@ DISPOSE_SECONDS = 3.0
 _Result = TypeVar("_Result")
 
 
-def open_nodes(settings: Settings, roles: frozenset[Role]) -> list[Node]:
+def open_nodes(settings: Settings, roles: frozenset[Role], meter: NodeMeter | None = None) -> list[Node]:
     """The nodes of the configuration, or the embedded chain. Nothing is connected yet."""
     if roles == frozenset({Role.WEB}):
         return []
     if settings.nodes:
-        return [_bitcoind(settings, number) for number in range(len(settings.nodes))]
+        return [_bitcoind(settings, number, meter) for number in range(len(settings.nodes))]
     if roles != ALL_ROLES:
         raise ConfigError(
             "nodes: none is given, and the embedded chain lives in `dmpool run` alone; add [[nodes]]"
@@ -52,15 +52,16 @@ def open_nodes(settings: Settings, roles: frozenset[Role]) -> list[Node]:
     from pool.embedded_chain import EmbeddedChain  # noqa: PLC0415 - most commands have no need of a node
 
     target = difficulty(settings.stratum.policy.start).target // SHARES_PER_EMBEDDED_BLOCK
-    return [EmbeddedChain(settings.data_dir / "chain", target)]
+    return [EmbeddedChain(settings.data_dir / "chain", target, meter)]
 
 
-def _bitcoind(settings: Settings, number: int) -> Node:
+def _bitcoind(settings: Settings, number: int, meter: NodeMeter | None) -> Node:
     from pool.bitcoind import Bitcoind  # noqa: PLC0415 - likewise
 
     section = settings.nodes[number]
     try:
-        return Bitcoind(section.url.get_secret_value(), settings.pool.chain, section.cookie_file, section.zmq)
+        url = section.url.get_secret_value()
+        return Bitcoind(url, settings.pool.chain, section.cookie_file, section.zmq, meter)
     except ValueError as error:
         raise ConfigError(f"nodes.{number}.url: {error}") from None
 
@@ -195,6 +196,6 @@ async def until_available(call: Callable[[], Awaitable[_Result]]) -> _Result:
             if refused(error):
                 raise DatabaseError(f"database.url: PostgreSQL refuses: {reason}") from error
             if not waiting:
-                log.warning("PostgreSQL cannot be reached (%s); waiting for it", reason)
+                log.warning("database_away", part="start", reason=reason, explained="waiting for it")
             waiting = True
             await asyncio.sleep(RETRY_SECONDS)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool.bitcoind import Bitcoind
@@ -18,7 +18,7 @@ from pool.signers import signer_of
 from pool.wallet import Wallet
 from register.rules import Rules
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 
 def section_of(settings: Settings) -> SettlementSection:
@@ -54,8 +54,9 @@ def settler_task(settler: Settler, metrics: Metrics, *, production: bool) -> Set
     """The task of a ledger's process, which tells what it sees as gauges."""
     if production and settler.means.section.signer == "node":
         log.warning(
-            'settlement.signer: "node": the keys to all coins are on the machine of the node; '
-            '"psbt" with a key that is kept offline is the safer way'
+            "keys_on_the_node",
+            explained='settlement.signer: "node": the keys to all coins are on the machine of the node; '
+            '"psbt" with a key that is kept offline is the safer way',
         )
 
     def report(health: Health | None) -> None:

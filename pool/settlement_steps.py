@@ -10,11 +10,11 @@ Which step comes next is decided in `pool.settler`; when a person asks for one, 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from payouts import journal
@@ -40,7 +40,7 @@ from pool.wallet import Place, Wallet, WalletError
 from register.address import Chain, script_for
 from register.rules import Rules
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 ACTOR: Final = "settler"
 """Who acts where no person does."""
@@ -314,7 +314,7 @@ class Steps:
             last = await store.last_note(connection, payout_id) or ""
             if last.partition(",")[0] != text.partition(",")[0]:
                 await store.tell(connection, payout_id, self.means.now_us(), ACTOR, text)
-                log.error("payout %d: %s", payout_id, text)
+                log.error("payout_waits", payout=payout_id, reason=text)
 
     async def _book(self, connection: AsyncConnection, entry: journal.Entry, actor: str = ACTOR) -> int:
         return await store.book(connection, entry, self.means.now_us(), self.means.rules.day_of, actor)

@@ -13,9 +13,10 @@ Each look is made under the settler's lock, which is given back in between, so t
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Final, NamedTuple
+
+import structlog
 
 from payouts.block_state import MATURITY, State, transition
 from pool import settlement_store as store
@@ -28,7 +29,7 @@ from pool.settlement_store import UNPAID, Block, BusyError, Fenced, Payout, Tenu
 from pool.signers import Signer, SignerError
 from pool.wallet import Balance, CoinTaken, Refused, WalletError
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 LIVE_SECONDS: Final = 5.0
 """Between two looks while a payout is under way."""
@@ -312,7 +313,7 @@ class SettlerTask:
                 trouble, live = reason_of(error), 1
                 self._report(None)
             if trouble and trouble != self._trouble:
-                log.warning("settler waits: %s", trouble)
+                log.warning("settler_waits", reason=trouble)
             self._trouble = trouble
             # Whole, however long the look took: commands wait for the lock meanwhile.
             await asyncio.sleep(LIVE_SECONDS if live else IDLE_SECONDS)
@@ -344,7 +345,7 @@ class SettlerTask:
         try:
             made = await self._settler.reserve(tenure, due, ACTOR, f"scheduled for {due}")
         except WalletError as error:
-            log.error("payout run of %s: %s", due, error)
+            log.error("payout_run_failed", day=str(due), reason=str(error))
             return True
-        log.info("payout run of %s: %d transactions to be made", due, len(made))
+        log.info("payout_run", day=str(due), transactions=len(made))
         return False

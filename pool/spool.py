@@ -12,7 +12,6 @@ miners wait. Nothing is dropped.
 from __future__ import annotations
 
 import asyncio
-import logging
 import sqlite3
 import threading
 import time
@@ -22,9 +21,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Protocol
 
-from pool.records import Record, encode_records
+import structlog
 
-log = logging.getLogger(__name__)
+from pool.records import Record, encode_records, made_us
+
+log = structlog.get_logger(__name__)
 
 GATHER_SECONDS = 0.01
 """How long the first record of a commit waits for company."""
@@ -69,6 +70,7 @@ class Spool:
         self, path: Path, loop: asyncio.AbstractEventLoop, on_commit: Callable[[float, int], object]
     ) -> None:
         """Open or create the spool at `path`. `on_commit(seconds, records)` is called after each commit."""
+        self._path = path
         self._loop = loop
         self._on_commit = on_commit
         self._open = Commit()
@@ -78,6 +80,8 @@ class Spool:
         self._trim_to = 0
         self._trimmed = 0
         self._reading = threading.Lock()
+        self._oldest = (-1, 0)
+        """The row before the oldest that is unconfirmed, and when the first record of that one was made."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = _connect(path)
@@ -175,7 +179,7 @@ class Spool:
             try:
                 session.acknowledge(answer)
             except Exception:
-                log.exception("spool: an answer could not be sent; the others of its commit still are")
+                log.exception("share_answer_failed", explained="the others of its commit are sent")
         for call in commit.durable:
             call()
         if self._open.answers or self._open.records or self._open.durable:
@@ -204,7 +208,10 @@ class Spool:
             except sqlite3.Error as error:
                 if not self.failing:
                     log.error(
-                        "spool: commit of %d records failed: %s; trying again", len(commit.records), error
+                        "spool_commit_failed",
+                        records=len(commit.records),
+                        reason=str(error),
+                        explained="trying again; nothing is answered meanwhile",
                     )
                 self.failing = True
                 if self._closing:
@@ -242,6 +249,26 @@ class Spool:
                 rows.append((row_seq, payload))
             cursor.close()
         return rows
+
+    def oldest_us(self) -> int | None:
+        """When the oldest record was made that PostgreSQL has not confirmed; None when it has them all."""
+        behind = self._trim_to
+        if behind >= self._last_seq:
+            return None
+        if self._oldest[0] != behind:
+            with self._reading:
+                found = self._reader.execute(
+                    "SELECT payload FROM row WHERE seq > ? ORDER BY seq LIMIT 1", (behind,)
+                ).fetchone()
+            if found is None:
+                return None
+            self._oldest = behind, made_us(found[0])
+        return self._oldest[1]
+
+    def size_bytes(self) -> int:
+        """What the spool's files take on the disk."""
+        files = (self._path, Path(f"{self._path}-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
 
     def remember(self, key: str, value: bytes) -> None:
         """Keep a small setting durably."""

@@ -8,12 +8,12 @@ A browser sends the token as a password (HTTP Basic). The page only reads. What 
 from __future__ import annotations
 
 import datetime as dt
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import jinja2
+import structlog
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
@@ -30,7 +30,7 @@ from register.catalogue import text
 from register.miner import LANGUAGES, Language
 from register.rules import RulesError
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 STATEMENT_SECONDS: Final = 30.0
 """A month of a large miner is read in a fraction of it."""
@@ -117,7 +117,7 @@ async def _make(desk: Desk, office: Office, account: str, period: str) -> tuple[
     except (ValueError, RulesError) as error:
         raise HTTPException(404, str(error)) from error
     except StatementError as error:
-        log.error("statement of %s for %s: %s", account, period, error)
+        log.error("statement_contradicts", account=account, period=period, reason=str(error))
         raise HTTPException(500, CONTRADICTION) from error
 
 

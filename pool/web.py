@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import jinja2
 import msgspec
 import uvicorn
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -31,7 +29,6 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from pool import wording
 from pool.compliance_page import compliance_router
 from pool.config import Listen, Settings
 from pool.door_api import door_router
@@ -44,27 +41,30 @@ from pool.key_api import key_router
 from pool.live_register import LiveRegister
 from pool.log_api import log_router
 from pool.log_files import LogFiles
+from pool.metrics import Metrics
+from pool.notices.inbox import alarm_router
+from pool.pages.live import HEAD
+from pool.pages.site import open_pages
+from pool.pages.speech import language_for
 from pool.portal_identity import identity_router
 from pool.portal_site import portal_router
 from pool.problems import AWAY, Problem
 from pool.reading import DatabaseAway, reading
 from pool.register_api import register_router
 from pool.register_desk import open_desk
+from pool.runbook_pages import runbook_router
 from pool.statement_page import statement_router
 from pool.status import Status, StatusReader
 from pool.tables import gateway
+from pool.telemetry.http import HttpMeter
 from register.rules import Rules
 
 HERE = Path(__file__).resolve().parent
-PAGES_KEPT = 16
-"""The same status, rendered for so many different names of the server."""
 CONNECTIONS_MAX = 500
 REQUEST_HEAD_MAX = 16 * 1024
 IDLE_SECONDS = 10
 STOP_SECONDS = 2
 BACKLOG = 128
-_EVERYWHERE: Final = ("0.0.0.0", "::", "*")  # noqa: S104 - compared with, not bound to
-_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:\d{1,5})?")
 HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
@@ -89,10 +89,12 @@ def create_app(
     rules: Rules,
     now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     live: LiveRegister | None = None,
+    metrics: Metrics | None = None,
 ) -> FastAPI:
     """The application; `now_us` is the clock.
 
-    `live` is the register that this process keeps in memory already, if it does.
+    `live` is the register that this process keeps in memory already, if it does; with `metrics` its answers
+    are measured.
     """
     app = FastAPI(
         title="dmpool",
@@ -101,35 +103,37 @@ def create_app(
         redoc_url=None,
     )
     reader = StatusReader(engine, settings, rules, now_us)
-    pages = Pages(settings)
     door = Door(engine, settings.door, now_us)
     app.add_middleware(HeadAsGet)
     app.add_middleware(DoorRecord, door=door)
     app.add_middleware(SecurityHeaders)
+    if metrics is not None:
+        app.add_middleware(HttpMeter, metrics=metrics)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
-
-    @app.get("/", include_in_schema=False)
-    async def _page(request: Request) -> Response:
-        return HTMLResponse(pages.status(await reader.current(), request.headers.get("host")))
 
     @app.exception_handler(DatabaseAway)
     async def _away(request: Request, error: DatabaseAway) -> Response:
         later = {"Retry-After": "5"}
         if request.url.path == "/":
-            return HTMLResponse(pages.away(str(error)), status_code=503, headers=later)
+            return HTMLResponse(pages.status.away(language_for(request), str(error)), 503, later)
         return Response(msgspec.json.encode(Problem(str(error))), 503, later, "application/json")
 
     app.include_router(_api(reader), prefix="/api/v1")
     app.include_router(key_router(engine, now_us), prefix="/api/v1")
     app.include_router(door_router(DoorDesk(door, settings, rules)), prefix="/api/v1")
     app.include_router(verifier_router())
+    app.include_router(alarm_router(engine, settings.notices, now_us), prefix="/api/v1")
     desk = open_desk(engine, settings, rules, live, now_us, door.register_reader)
     app.include_router(register_router(desk), prefix="/api/v1")
+    pages = app.state.pages = open_pages(settings, desk, reader)
+    for router in pages.routers():
+        app.include_router(router)
     app.include_router(compliance_router(desk, settings))
     app.include_router(statement_router(desk, settings))
     app.include_router(log_router(LogFiles(engine, settings.data_dir)))
     app.include_router(identity_router(engine, settings, rules, now_us))
     app.include_router(portal_router(engine, settings, rules, door, now_us))
+    app.include_router(runbook_router(settings))
     _add_health(app, engine)
     return app
 
@@ -165,52 +169,6 @@ def _add_health(app: FastAPI, engine: AsyncEngine) -> None:
         return Response(msgspec.json.encode(Readiness(True, "")), media_type="application/json")
 
 
-class Pages:
-    """Renders the pages; a status is rendered once, however many look at it."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._name = settings.pool.name
-        self._stratum = settings.stratum.listen
-        self._environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(HERE / "templates"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        for write in (
-            *(wording.number, wording.hashrate, wording.bitcoin, wording.percent, wording.age),
-            *(wording.moment, wording.zone, wording.state, wording.short, wording.short_block),
-        ):
-            self._environment.filters[write.__name__] = write
-        self._rendered_of: Status | None = None
-        self._rendered: dict[str, str] = {}
-
-    def status(self, status: Status, host: str | None) -> str:
-        """The status page for a browser that called the server by `host` (its Host header, unchecked)."""
-        url = stratum_url(self._stratum, host)
-        if status is not self._rendered_of or len(self._rendered) >= PAGES_KEPT:
-            self._rendered_of, self._rendered = status, {}
-        if url not in self._rendered:
-            template = self._environment.get_template("status.html")
-            self._rendered[url] = template.render(
-                status=status, name=self._name, stratum_url=url, chains=wording.CHAINS
-            )
-        return self._rendered[url]
-
-    def away(self, reason: str) -> str:
-        """The page in place of all others when there is nothing to read from."""
-        return self._environment.get_template("away.html").render(name=self._name, reason=reason)
-
-
-def stratum_url(listen: Listen, host: str | None) -> str:
-    """Where miners connect; a server that listens everywhere is called as the browser called it."""
-    if listen.host not in _EVERYWHERE:
-        return f"stratum+tcp://{listen}"
-    called = _HOST.fullmatch(host or "")
-    return f"stratum+tcp://{called.group(1) if called else 'HOST'}:{listen.port}"
-
-
 class SecurityHeaders:
     """Puts HEADERS on every answer that does not have its own."""
 
@@ -239,7 +197,7 @@ class HeadAsGet:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] == "http" and scope["method"] == "HEAD":
-            scope = {**scope, "method": "GET"}
+            scope = {**scope, "method": "GET", HEAD: True}
         await self._app(scope, receive, send)
 
 
@@ -278,6 +236,7 @@ class WebServer:
 
     def __init__(self, app: FastAPI, listen: Listen, certificate: DoorCertificate | None = None) -> None:
         self._listen = listen
+        self._pages = app.state.pages
         self._server = _Server(
             _Config(
                 app,
@@ -306,7 +265,8 @@ class WebServer:
             try:
                 await asyncio.shield(serving)
             finally:
-                # Answers under way are finished, for STOP_SECONDS at most.
+                # Answers under way are finished, for STOP_SECONDS at most; streams would go on for ever.
+                self._pages.close()
                 self._server.should_exit = True
                 with suppress(Exception):
                     await serving

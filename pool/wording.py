@@ -9,18 +9,9 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
-from payouts.block_state import MATURITY
-from pool.status import BlockView
-
 _UNITS: Final = ("H/s", "kH/s", "MH/s", "GH/s", "TH/s", "PH/s", "EH/s", "ZH/s")
 _GAP: Final = "\N{NARROW NO-BREAK SPACE}"
 _SATOSHIS: Final = 100_000_000
-CHAINS: Final = {
-    "main": "Bitcoin",
-    "testnet4": "testnet4 (coins without value)",
-    "signet": "signet (coins without value)",
-    "regtest": "regtest (coins without value)",
-}
 
 
 def number(value: int) -> str:
@@ -50,16 +41,6 @@ def percent(basis_points: int) -> str:
     return f"{basis_points // 100}.{basis_points % 100:02d}{_GAP}%"
 
 
-def age(seconds: int | None) -> str:
-    """A time that has passed, in its largest unit."""
-    if seconds is None:
-        return "never"
-    for length, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= length:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} s"
-
-
 def moment(at: dt.datetime) -> str:
     """Date and time as the clock in Kazakhstan shows them."""
     return f"{at:%Y-%m-%d %H:%M:%S}"
@@ -69,23 +50,6 @@ def zone(at: dt.datetime) -> str:
     """The offset of that clock, like UTC+05:00."""
     offset = at.isoformat()[-6:]
     return f"UTC{offset}"
-
-
-def state(block: BlockView) -> str:
-    """What has become of a block."""
-    match block.state, block.confirmations:
-        case "found", _:
-            return "found, not in the chain yet"
-        case "submitted", _:
-            return "taken by a node, not in the chain yet"
-        case "confirmed", None:
-            return "in the chain"
-        case "confirmed", int(confirmations):
-            return f"{min(confirmations, MATURITY)} of {MATURITY} confirmations"
-        case "mature", _:
-            return "mature, payable"
-        case _:
-            return "left the chain"
 
 
 def short(text: str) -> str:

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+import structlog
 from prometheus_client import Histogram
 
 from pool.empty_template import empty_template
@@ -27,7 +27,7 @@ from pool.node import Node, NodeError, TipHeader
 from pool.proposals import ProposalCheck
 from stratum.job import CoinbaseTerms, Job, JobBook, Template
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 JOB_SECONDS = 25.0
 """A fresh template becomes a job at least this often."""
@@ -101,7 +101,12 @@ class Work:
         """When a node last said that the newest job is on its tip."""
         self.job_at: dt.datetime | None = None
         """When the newest job was sent."""
-        metrics.on_scrape(self._read_age)
+        self._started_at = time.monotonic()
+        self._given_at: dict[str, float] = {}
+        """When each node last gave a template."""
+        for node in nodes:
+            metrics.node_in_use.labels(node.name).set(0)
+        metrics.on_scrape(self._read_ages)
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -152,7 +157,7 @@ class Work:
         try:
             job, clean = self._book.add(template, self._terms)
         except (ValueError, OverflowError) as error:
-            log.error("the template of height %d cannot be a job: %s", template.height, error)
+            log.error("template_unusable", height=template.height, reason=str(error))
             return False
         followed_empty, self._is_empty = self._is_empty and not clean, empty
         signal = self._signals.get(_parent(template))
@@ -163,7 +168,7 @@ class Work:
         self._template_at = self._job_at
         if clean:
             self._tip_at = self._job_at
-            log.debug("new work at height %d", template.height)
+            log.debug("job_sent", height=template.height, empty=empty)
         if empty:
             self._metrics.empty_jobs.inc()
         else:
@@ -176,7 +181,7 @@ class Work:
         self.job_at = dt.datetime.now(dt.UTC)
         self._broadcast(job, clean, done)
         self._metrics.jobs.labels(str(clean).lower()).inc()
-        self._metrics.job_height.set(job.template.height)
+        self._metrics.tell_job(job.template)
 
     async def _repeat(self) -> None:
         """Keep the miners when templates fail to come, as long as the job may still be the right one."""
@@ -187,6 +192,7 @@ class Work:
             due = now - self._job_at >= REPEAT_SECONDS and now - self._confirmed_at < GIVE_UP_SECONDS
             if current is not None and due:
                 self._sent(self._book.fresh(current.number, now), False, _nobody)
+                self._metrics.jobs_repeated.inc()
 
     async def _template(self) -> Template | None:
         """A template of the first node that can give one at the height we are; None when none can at all."""
@@ -201,16 +207,19 @@ class Work:
             except NodeError as error:
                 self._node_failed(node, error)
                 continue
-            self._metrics.template_seconds.labels(node.name).observe(time.perf_counter() - started)
+            took = time.perf_counter() - started
+            self._metrics.template_seconds.labels(node.name).observe(took)
+            self._given_at[node.name] = time.monotonic()
             if self._is_behind(template):
                 behind = behind or (node, template)  # back from a failure, it may lack the newest blocks
                 continue
             self._node_works(node)
+            self._metrics.tell_node_clock(template, time.time() - took / 2)
             return template
         if behind is None or time.monotonic() - self._tip_at < HOLD_SECONDS:
             return None
         self._node_works(behind[0])
-        log.warning("work goes back to height %d: no node knows a later tip", behind[1].height)
+        log.warning("work_goes_back", height=behind[1].height, explained="no node knows a later tip")
         return behind[1]
 
     def _is_behind(self, template: Template) -> bool:
@@ -230,18 +239,28 @@ class Work:
         self._failed_at[node.name] = time.monotonic()
         self._checked.discard(node.name)
         self._metrics.node_up.labels(node.name).set(0)
+        self._metrics.node_in_use.labels(node.name).set(0)
+        if node is self._active:
+            self._metrics.clock_offset.remove("node")
         # A node that catches up says other figures each time; the words are told once.
         words = "".join(character for character in str(error) if not character.isdigit())
         if self._fault.get(node.name) != words:
             self._fault[node.name] = words
-            log.error("%s; waiting for it", error)
+            log.error("node_failed", node=node.name, reason=str(error), explained="waiting for it")
+
+    def failing(self, node: Node) -> bool:
+        """Whether the node could not be used a moment ago."""
+        failed_at = self._failed_at.get(node.name)
+        return failed_at is not None and time.monotonic() - failed_at < 3 * BENCH_SECONDS
 
     def _node_works(self, node: Node) -> None:
         self._metrics.node_up.labels(node.name).set(1)
+        self._metrics.node_in_use.labels(self._active.name).set(0)
+        self._metrics.node_in_use.labels(node.name).set(1)
         if self._fault.pop(node.name, None) is not None:
-            log.info("node %s gives work again", node.name)
+            log.info("node_works_again", node=node.name)
         if node is not self._active:
-            log.warning("work now comes from node %s", node.name)
+            log.warning("work_source", node=node.name)
             self._active = node
 
     async def _poll(self, tasks: asyncio.TaskGroup) -> None:
@@ -266,6 +285,7 @@ class Work:
             except NodeError:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
+            self._given_at[node.name] = time.monotonic()
             if node is self._active:
                 if self._is_behind(template):
                     self._signal.set()  # late, or the chain went back: whoever asks all nodes will see
@@ -280,7 +300,12 @@ class Work:
                 async for block_hash in node.tips():
                     self._heard(node, block_hash, tasks)
             except NodeError as error:
-                log.error("%s; new blocks of this node are heard by polling", error)
+                log.error(
+                    "node_push_failed",
+                    node=node.name,
+                    reason=str(error),
+                    explained="new blocks of this node are heard by polling",
+                )
                 await asyncio.sleep(LISTEN_AGAIN_SECONDS)
             else:
                 return
@@ -315,7 +340,7 @@ class Work:
             async with asyncio.timeout(HEADER_SECONDS):
                 header = await node.header(tip)
         except (NodeError, TimeoutError) as error:
-            log.debug("no empty job on %s: %s", tip, error or "the header took too long")
+            log.debug("empty_job_missed", tip=tip, reason=str(error) or "the header took too long")
         await asyncio.sleep(heard + EMPTY_AFTER_SECONDS - time.monotonic())
         current = self._book.current
         if header is None or current is None:
@@ -324,9 +349,13 @@ class Work:
         if template is not None:
             self._send(template, empty=True)
 
-    def _read_age(self) -> None:
-        if self._job_at:
-            self._metrics.job_age.set(time.monotonic() - self._job_at)
+    def _read_ages(self) -> None:
+        now = time.monotonic()
+        self._metrics.job_age.set(now - (self._job_at or self._started_at))
+        self._metrics.template_age.clear()
+        given_at = self._given_at.get(self._active.name)
+        if given_at is not None:
+            self._metrics.template_age.labels(self._active.name).set(now - given_at)
 
 
 def _parent(template: Template) -> str:

@@ -8,12 +8,15 @@ gets only the newest job; one that hardly reads is cut. Whatever happens on a co
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
+import os
+from base64 import b32encode
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Concatenate, ParamSpec, cast
+
+import structlog
 
 from stratum import messages
 from stratum.interfaces import Closed
@@ -22,7 +25,7 @@ from stratum.limits import Doorkeeper, ServerLimits, TokenBucket
 from stratum.session import Session
 from stratum.session_context import Ramping, SessionContext
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 P = ParamSpec("P")
 
@@ -42,6 +45,11 @@ THROTTLE_SECONDS = 0.05
 """The shortest pause of one who sends too many lines."""
 DISMISSED_SECONDS = 600.0
 """The log is told once in so long that an account's connections end for its licence."""
+
+
+def new_connection_id() -> str:
+    """A short name of a connection in the log, that no other one has, also of another process or day."""
+    return b32encode(os.urandom(5)).decode("ascii").lower()
 
 
 @dataclass(slots=True)
@@ -84,7 +92,7 @@ class Surroundings:
         """Tell the log that connections of an account end for the licence: the first, and not each."""
         if ticks - self.dismissed.get(account, -math.inf) >= DISMISSED_SECONDS:
             self.dismissed[account] = ticks
-            log.info("account %s may not work any more (%s): its connections end", account, word)
+            log.info("account_dismissed", account=account, reason=word, explained="its connections end")
 
 
 class Connection(asyncio.Protocol):
@@ -105,14 +113,22 @@ class Connection(asyncio.Protocol):
         "_shared",
         "_throttle",
         "_transport",
+        "id",
         "peer",
         "session",
     )
 
     def __init__(
-        self, shared: Surroundings, peer: str, address: str | None, opened_at: float, read: bytes = b""
+        self,
+        shared: Surroundings,
+        peer: str,
+        address: str | None,
+        opened_at: float,
+        read: bytes = b"",
+        number: str = "",
     ) -> None:
         """`address`: what the door counted it under, None for a listed proxy's own; `read`: what was read."""
+        self.id = number or new_connection_id()
         self.peer = peer
         self.session = Session(shared.context, self.write, self._superseded)
         self._shared = shared
@@ -141,6 +157,7 @@ class Connection(asyncio.Protocol):
         self._shared.opening -= 1
         self._shared.open[self.session] = self
         self._shared.counts.connections += 1
+        log.debug("connection_opened", connection=self.id, peer=self.peer)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the session. What it had proven is with the recorder already."""
@@ -151,6 +168,7 @@ class Connection(asyncio.Protocol):
         if self._address is not None:
             shared.door.leave(self._address, self._known)
         self.session.lost(shared.ticks())
+        log.debug("connection_lost", connection=self.id, peer=self.peer)
 
     def data_received(self, data: bytes) -> None:
         """Cut the bytes into lines. One whole line is the usual case and takes the short way."""
@@ -360,13 +378,15 @@ class Connection(asyncio.Protocol):
 
     def _closed(self, closed: Closed, ticks: float) -> None:
         """The session is over: by the miner's doing, which counts against its address, or by ours."""
-        log.info("closing %s: %s", self.peer, closed)
+        log.info(
+            "connection_closed", connection=self.id, peer=self.peer, kind=closed.kind, reason=str(closed)
+        )
         if closed.kind in ("malformed", "refused"):
             self._offence(closed.kind, ticks)
         self.end(closed.kind)
 
     def _failed(self) -> None:
-        log.exception("closing %s: its session failed", self.peer)
+        log.exception("session_failed", connection=self.id, peer=self.peer)
         self.end("error")
 
     def _offence(self, reason: str, ticks: float) -> None:
@@ -380,4 +400,4 @@ class Connection(asyncio.Protocol):
             return
         if shared.door.offence(self._address, reason, ticks):
             shared.counts.bans[reason] += 1
-            log.warning("address %s is banned for a while; its last offence: %s", self._address, reason)
+            log.warning("address_banned", connection=self.id, address=self._address, reason=reason)

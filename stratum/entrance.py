@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import logging
+
+import structlog
 
 from stratum.accept_gate import AcceptGate, room_for_connections
-from stratum.connection import Connection, Surroundings
+from stratum.connection import Connection, Surroundings, new_connection_id
 from stratum.limits import group
 from stratum.listener import Arrival, Listener, bind, read_proxy_header
 from stratum.proxy_protocol import BadHeader
 from stratum.tls import TlsCertificate
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 GATE_SECONDS = 0.02
 """How often those who wait are looked at."""
@@ -121,9 +122,12 @@ class Entrance:
     async def _open(self, arrival: Arrival, address: str | None) -> None:
         shared, connection = self._shared, None
         opened_at = shared.ticks()
-        failed = "proxy-header"
+        failed, peer = "proxy-header", f"{arrival.host}:{arrival.port}"
+        # In force for all that the loop calls for this connection, and for the tasks which that starts.
+        number = new_connection_id()
+        structlog.contextvars.bind_contextvars(connection=number)
         try:
-            peer, read = f"{arrival.host}:{arrival.port}", b""
+            read = b""
             if address is None:
                 async with asyncio.timeout(shared.limits.authorise_seconds):
                     source, read = await read_proxy_header(arrival.socket)
@@ -131,10 +135,10 @@ class Entrance:
                     address = self._enter(source[0])
                     peer = f"{source[0]}:{source[1]}"
             failed = "tls-handshake" if arrival.tls is not None else "lost"
-            connection = Connection(shared, peer, address, opened_at, read)
+            connection = Connection(shared, peer, address, opened_at, read, number)
             await self._serve(arrival, connection)
         except (Refused, BadHeader, OSError) as error:
-            log.info("connection of %s:%d failed: %s: %s", arrival.host, arrival.port, failed, error)
+            log.info("connection_not_opened", connection=number, peer=peer, stage=failed, reason=str(error))
             self._not_opened(
                 arrival, address, connection, error.word if isinstance(error, Refused) else failed
             )
@@ -142,7 +146,7 @@ class Entrance:
             self._not_opened(arrival, address, connection, "shutdown")
             raise
         except Exception:
-            log.exception("connection of %s:%d failed: %s", arrival.host, arrival.port, failed)
+            log.exception("connection_failed", connection=number, peer=peer, stage=failed)
             self._not_opened(arrival, address, connection, "error")
 
     def _not_opened(

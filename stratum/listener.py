@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import structlog
+
 from stratum.proxy_protocol import HEADER_LIMIT, parse, starts_like_header
 from stratum.tls import TlsCertificate
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 BACKLOG = 4096
 ACCEPT_AT_ONCE = 1024
@@ -80,7 +81,7 @@ class Listener:
                 return
             except OSError as error:
                 if error.errno in _NO_ROOM:
-                    log.error("no connection can be accepted for %g s: %s", FULL_SECONDS, error)
+                    log.error("accept_failed", again_seconds=FULL_SECONDS, reason=str(error))
                     self._loop.remove_reader(bound)
                     self._loop.call_later(FULL_SECONDS, self._accept_again, bound)
                     return

@@ -8,12 +8,13 @@ loop is never held for long. Durations are measured in ticks: a step of the wall
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from collections import deque
 from collections.abc import Callable, ValuesView
 from itertools import islice
+
+import structlog
 
 from stratum.broadcast import SLICE, Broadcast, in_slices
 from stratum.connection import Connection, ServerCounts, Surroundings
@@ -28,7 +29,7 @@ from stratum.subscriptions import Subscriptions
 from stratum.tls import TlsCertificate
 from stratum.vardiff import DifficultyPolicy
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 0.1
 SWEEPS = 10
@@ -193,7 +194,7 @@ class Server:
             try:
                 self._keep_up_at(self._shared.ticks())
             except Exception:
-                log.exception("the server's upkeep failed; it goes on")
+                log.exception("upkeep_failed", explained="it goes on")
 
     def _keep_up_at(self, ticks: float) -> None:
         self._sweep(ticks)

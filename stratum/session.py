@@ -353,6 +353,7 @@ class Session:
         """Some firmware answers a ping with a method of this name (peers: Q-54); nothing is owed to it."""
 
     def _unknown(self, request: Request) -> None:
+        self._context.unknown_methods += 1
         text = f"method {str(request.method)[:64]!r} not found"
         self._answer(messages.refused(messages.id_of(request), Reason.UNKNOWN_METHOD, text))
 

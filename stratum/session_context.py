@@ -47,6 +47,8 @@ class SessionContext:
     transactions: TokenBucket = field(
         default_factory=lambda: TokenBucket(TRANSACTIONS_PER_SECOND, TRANSACTIONS_BURST)
     )
+    unknown_methods: int = 0
+    """Requests for methods that there are not, of all sessions."""
     policies: dict[str, DifficultyPolicy] = field(init=False)
     """By the name of the device class."""
 

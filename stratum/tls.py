@@ -10,11 +10,12 @@ Sources: RFC 5280, sections 4.1 and 4.1.2.5 (the fields, the two forms of time);
 from __future__ import annotations
 
 import datetime as dt
-import logging
 import ssl
 from pathlib import Path
 
-log = logging.getLogger(__name__)
+import structlog
+
+log = structlog.get_logger(__name__)
 
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 _VERSION_TAG, _UTC_TIME = 0xA0, 0x17
@@ -43,9 +44,14 @@ class TlsCertificate:
         try:
             self.context, self.not_after = self._load()
         except BadCertificate as error:
-            log.error("the old certificate, valid until %s, stays in force: %s", self.not_after, error)
+            log.error(
+                "certificate_unusable",
+                path=str(self.certificate),
+                reason=str(error),
+                explained=f"the old certificate, valid until {self.not_after}, stays in force",
+            )
             return False
-        log.info("new certificate %s, valid until %s", self.certificate, self.not_after)
+        log.info("certificate_taken", path=str(self.certificate), valid_until=str(self.not_after))
         return True
 
     def _load(self) -> tuple[ssl.SSLContext, dt.datetime]:

@@ -18,11 +18,15 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import sqlalchemy as sa
+import structlog
 from hypothesis import settings
 from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from pool.database import create_engine, migrate
 from pool.embedded_postgres import EmbeddedPostgres
+from pool.telemetry import logs
 
 _skipped: list[str] = []
 
@@ -42,12 +46,23 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 settings.register_profile("dmpool", deadline=None)
 settings.load_profile("dmpool")
+logs.set_up(logs.LogsSection(format="console"))
 
 TEMPLATE = "dmpool_template"
 IN_MEMORY = Path("/dev/shm")
 ROOM = 8 << 30
 """Bytes that must be free in memory for the server to lie there: hundreds of databases come and go."""
 _numbers = count(1)
+
+
+@pytest.fixture
+def told() -> Iterator[list[EventDict]]:
+    """The events of the log, from info on; `log_level` is the level."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logs.LEVELS["info"]))
+    with capture_logs([structlog.contextvars.merge_contextvars]) as events:
+        yield events
+    structlog.configure(**before)
 
 
 async def administer(url: str, *statements: str) -> None:

@@ -44,6 +44,14 @@ from pool.door_session import SESSION_SECONDS, SESSIONS_MAX
 from pool.key_sources import COMMAND_SECONDS
 from pool.log_section import LogSection, WitnessSection
 from pool.log_store import KINDS as LEAF_KINDS
+from pool.notices.notice import KINDS as KINDS_OF_NOTICES
+from pool.notices.section import (
+    ChannelSection,
+    EmailSection,
+    NoticesSection,
+    TelegramSection,
+    WebhookSection,
+)
 from pool.register_auth import ATTEMPT_SECONDS, ATTEMPTS
 from pool.register_bulk import FILE_LIMIT
 from pool.register_changes import ROUTES
@@ -52,6 +60,9 @@ from pool.settlement_config import SettlementSection
 from pool.sightings import NAMES_LIMIT
 from pool.signing_section import CmsSection, KeySection, SigningSection
 from pool.submissions import FILE_LIMIT as FILE_LIMIT_OF_RECEIPTS
+from pool.telemetry.catalogue import CATALOGUE
+from pool.telemetry.document import document
+from pool.telemetry.logs import LogsSection
 from register import proposal, tables
 from register.catalogue import messages
 from register.form_columns import FIELDS
@@ -265,7 +276,7 @@ def test_the_numbers_of_the_register_are_those_of_the_code(phrase: str) -> None:
     assert phrase in " ".join(REGISTER.split())
 
 
-NOT_FOR_SCREENS = ("statement.", "report.", "portal.", "door.")
+NOT_FOR_SCREENS = ("statement.", "report.", "portal.", "door.", "page.", "notices.")
 """Texts that are not for a miner's screen."""
 
 
@@ -311,11 +322,22 @@ def test_every_key_of_compliance_stands_in_the_operators_page() -> None:
         assert f"\n| `{key}` |" in OPERATOR
 
 
-def test_every_metric_stands_in_the_operators_page() -> None:
-    source = "".join(path.read_text("utf-8") for path in (HOUSE / "pool").glob("*metrics.py"))
-    names = set(re.findall(r'"(dmpool_[a-z_]+)"', source))
-    assert len(names) > 40
-    assert [name for name in sorted(names) if not re.search(rf"`{name}(_total)?[`{{]", OPERATOR)] == []
+def test_every_metric_that_a_page_names_is_in_the_catalogue() -> None:
+    """A page may speak of a series by its base name, or with a star for a family of them."""
+    named = {
+        (path.name, name)
+        for path in (*PAGES, *(HOUSE / "docs" / "operate").glob("*.md"))
+        for name in re.findall(r"\bdmpool_(?!verify\b)[a-z_]+(?![a-z_]*\*)", path.read_text("utf-8"))
+    }
+    known = set(CATALOGUE) | {name.removesuffix("_total") for name in CATALOGUE}
+    known |= {f"{name}_bucket" for name, one in CATALOGUE.items() if one.kind == "histogram"}
+    assert len(named) > 100
+    assert sorted((page, name) for page, name in named if name not in known) == []
+
+
+def test_the_page_of_metrics_is_written_from_the_catalogue() -> None:
+    """`python -m pool.telemetry.document > docs/metrics.md` writes it anew."""
+    assert (HOUSE / "docs" / "metrics.md").read_text("utf-8") == document()
 
 
 def whole_example() -> str:
@@ -339,6 +361,7 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     *((name, Settings.model_fields[name].annotation) for name in ("pool", "stratum", "database", "web")),  # type: ignore[list-item]
     ("compliance", ComplianceSection),
     ("metrics", Settings.model_fields["metrics"].annotation),  # type: ignore[list-item]
+    ("logs", LogsSection),
     ("settlement", SettlementSection),
     ("stratum.tls", TlsSection),
     ("door", DoorSection),
@@ -372,6 +395,19 @@ def test_the_example_shows_every_key_of_the_log_and_its_witnesses() -> None:
     shown = tomllib.loads(whole_example())["log"]
     assert set(shown) == set(LogSection.model_fields)
     assert set(shown["witnesses"][0]) == set(WitnessSection.model_fields)
+
+
+def test_the_example_shows_every_key_of_notices_and_each_kind_of_channel() -> None:
+    shown = tomllib.loads(whole_example())["notices"]
+    assert set(shown) == set(NoticesSection.model_fields)
+    common = set(ChannelSection.model_fields) - {"name"}
+    keys = [set(one) for one in shown["channels"]]
+    own = [set(one.model_fields) for one in (WebhookSection, EmailSection, TelegramSection)]
+    assert keys == [own[0], own[1] - common, own[2] - common]
+    defaults = {"min_severity": "info", "language": "en", "kinds": list(KINDS_OF_NOTICES)}
+    assert {key: shown["channels"][0][key] for key in defaults} == defaults
+    assert shown["channels"][1]["security"] == EmailSection.model_fields["security"].default
+    assert shown["channels"][2]["url"] == TelegramSection.model_fields["url"].default
 
 
 def test_the_example_gives_the_class_that_it_changes_its_own_values() -> None:

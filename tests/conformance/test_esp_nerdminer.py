@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 
 import pytest
+from structlog.typing import EventDict
 
 from tests.conformance.firmware.esp_miner import EspMiner, NerdQAxe, reason_of
 from tests.conformance.firmware.mujina import Mujina
@@ -181,16 +181,15 @@ async def test_q60_everything_fits_into_a_nerdminer(pool: PoolWorld) -> None:
 
 
 async def test_q61_the_keep_alive_is_answered_and_changes_nothing(
-    real_pool: PoolWorld, caplog: pytest.LogCaptureFixture
+    real_pool: PoolWorld, told: list[EventDict]
 ) -> None:
-    caplog.set_level(logging.INFO)
     miner = await real_pool.at_work(NerdMiner)
     for _ in range(20):
         await real_pool.time_passes(30)
         assert (await miner.answer(miner.keep_alive()))["result"] is True
         real_pool.publish()
         assert (await miner.job()).difficulty == 2.0**-13, "the step at or under the wish"
-    assert [record.getMessage() for record in caplog.records if record.name.startswith("stratum")] == []
+    assert told == []
 
 
 async def test_q61_the_floor_of_the_class_holds(real_pool: PoolWorld) -> None:

@@ -250,6 +250,9 @@ class Machine:
             if self.newest is None:
                 self._puzzling.append(refusal)
 
+    def sent_elsewhere(self, host: str, port: int, wait: int) -> None:
+        """The pool asks it to reconnect to another gateway; this firmware does not follow."""
+
     def closed(self) -> None:
         """The pool has ended the connection that the machine was working on."""
         self._link = None
@@ -293,6 +296,8 @@ class _Link(asyncio.Protocol):
             self._difficulty = Fraction(message["params"][0])
         elif method == "mining.notify":
             self.machine.take_job(message["params"], self._difficulty)
+        elif method == "client.reconnect":
+            self.machine.sent_elsewhere(*message["params"])
         elif method is None:
             self._answer(message)
 

@@ -53,6 +53,7 @@ APPEND_ONLY = {
     "report_signature": "value",
     "worker_seen": "workers",
     "report_base": "salt_secret",
+    "notice": "subject",
 }
 HEAD = ScriptDirectory("pool/migrations").get_current_head()
 

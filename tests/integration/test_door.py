@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.typing import EventDict
 
 from pool import door_record, reading
 from pool.door_chain import verify_chain
@@ -393,7 +394,7 @@ async def test_crowds_at_the_door_do_not_fork_the_chain(pool: Entrance) -> None:
 
 
 async def test_what_cannot_be_recorded_is_not_given(
-    pool: Entrance, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    pool: Entrance, monkeypatch: pytest.MonkeyPatch, told: list[EventDict]
 ) -> None:
     _, token = await pool.give("ministry")
     monkeypatch.setattr(door_record, "RECORD_SECONDS", 0.2)
@@ -402,7 +403,7 @@ async def test_what_cannot_be_recorded_is_not_given(
         code, headers, body = await pool.get(REPORT, token)
     assert (code, json.loads(body)) == (503, {"detail": reading.AWAY})
     assert headers["Retry-After"] == "5"
-    assert [one for one in caplog.records if one.levelname == "ERROR"] == [], "and nothing comes behind it"
+    assert [one for one in told if one["log_level"] == "error"] == [], "and nothing comes behind it"
     assert (await pool.get(REPORT, token))[0] == 200
     assert len(await pool.chain("ministry")) == 1
 

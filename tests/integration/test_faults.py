@@ -250,4 +250,4 @@ async def _caught_up(first: BitcoindProcess, second: BitcoindProcess, pool: Pool
     for height in range(have + 1, want + 1):
         block_hash = await second.rpc("getblockhash", height)
         await first.rpc("submitblock", await second.rpc("getblock", block_hash, 0))
-    return f"{first.rpc_port} gives work again" in pool.log
+    return any("node_works_again" in line and str(first.rpc_port) in line for line in pool.log.splitlines())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -14,6 +13,7 @@ import pytest
 import pytest_asyncio
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.typing import EventDict
 
 from pool import forwarder as forwarder_module
 from pool.database import UNAVAILABLE, create_engine
@@ -170,10 +170,9 @@ async def kill_backends(engine: AsyncEngine) -> None:
 
 
 async def test_outage_is_told_once_and_ends(
-    engine: AsyncEngine, spool: Spool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    engine: AsyncEngine, spool: Spool, monkeypatch: pytest.MonkeyPatch, told: list[EventDict]
 ) -> None:
     monkeypatch.setattr(forwarder_module, "IDLE_SECONDS", 0.01)
-    caplog.set_level(logging.INFO, "pool.forwarder")
     away = create_engine(NOWHERE)
     forwarder = await connect(engine, spool)
     forwarder._engine = away
@@ -190,7 +189,10 @@ async def test_outage_is_told_once_and_ends(
     assert not forwarder.outage
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert [(one["event"], one["log_level"]) for one in told] == [
+        ("database_away", "warning"),
+        ("database_back", "info"),
+    ]
     await away.dispose()
 
 
@@ -259,3 +261,29 @@ async def test_sign_of_life_is_kept(engine: AsyncEngine) -> None:
         3,
     )
     assert row.seen_at is not None
+
+
+async def test_what_is_pushed_is_timed_and_what_fails_is_counted(
+    engine: AsyncEngine, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The series of the way to PostgreSQL: a batch that could not be given is a failure and no time."""
+    monkeypatch.setattr(forwarder_module, "IDLE_SECONDS", 0.01)
+    took: list[float] = []
+    number = await register_gateway(engine, spool.identity, "test")
+    forwarder = Forwarder(engine, spool, number, took.append)
+    await append(spool, 1)
+    oldest = spool.oldest_us()
+    forwarder._engine = create_engine(NOWHERE)
+    running = asyncio.create_task(forwarder.run())
+    async with asyncio.timeout(20):
+        while forwarder.failures < 2:
+            await asyncio.sleep(0.002)
+        assert took == []
+        assert spool.oldest_us() == oldest == 1
+        forwarder._engine = engine
+        while spool.oldest_us() is not None:
+            await asyncio.sleep(0.002)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert len(took) == forwarder.batches == 1
+    assert 0 < took[0] < 20

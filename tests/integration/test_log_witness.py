@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.typing import EventDict
 
 from pool import log_store, log_task, log_witness
 from pool.log_keeper import Asked
@@ -159,7 +160,7 @@ async def test_the_log_goes_on_by_itself_day_by_day(engine: AsyncEngine, tmp_pat
 
 
 async def test_trouble_is_told_once_and_tried_again(
-    engine: AsyncEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    engine: AsyncEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[EventDict]
 ) -> None:
     monkeypatch.setattr(log_task, "LOOK_SECONDS", 0)
     log = LogWorld(engine, tmp_path)
@@ -181,7 +182,7 @@ async def test_trouble_is_told_once_and_tried_again(
         await asyncio.sleep(0)
     running.cancel()
     assert len(tries) == 4
-    assert caplog.text.count("the log's key is missing") == 1
+    assert [(one["event"], one["reason"]) for one in told] == [("log_waits", "the log's key is missing")]
 
 
 async def test_a_witness_whose_address_is_none_is_its_own_affair(engine: AsyncEngine, tmp_path: Path) -> None:

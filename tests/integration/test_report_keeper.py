@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import logging
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from structlog.typing import EventDict
 
 from payouts import journal
 from pool import archive, journal_store, report_keeper
@@ -124,7 +124,7 @@ async def test_a_standby_builds_nothing(office: Office) -> None:
 
 
 async def test_i3_a_day_that_does_not_reconcile_stops_itself_and_those_behind_it(
-    office: Office, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    office: Office, told: list[EventDict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = office.world
     await mine(world, 1, {2: 1})
@@ -145,13 +145,13 @@ async def test_i3_a_day_that_does_not_reconcile_stops_itself_and_those_behind_it
         return True
 
     keeper = ReportKeeper(world.engine, RULES, office.publisher, twice, lambda: world.now_us)
-    with caplog.at_level(logging.ERROR), pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt):
         await keeper.run()
     assert await office.told() == []
     assert keeper.state == State((2 * DAY_US + HOUR) // 1_000_000 - 60, blocked=True)
-    said = [record.message for record in caplog.records if record.name == "pool.report_keeper"]
+    said = [event["reason"] for event in told if event["event"] == "report_waits"]
     assert len(said) == 1  # once, however often it is tried
-    assert said[0].startswith("reports: closing balance of account miner:1:immature: opening + in - out is")
+    assert said[0].startswith("closing balance of account miner:1:immature: opening + in - out is")
     with pytest.raises(DoesNotReconcile):
         await office.keeper.step()
 

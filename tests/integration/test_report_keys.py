@@ -7,8 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -17,8 +16,9 @@ import sqlalchemy as sa
 import uvloop
 from alembic import command
 from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.typing import EventDict
 
-from pool import app, key_ceremony, log_store, report_keys
+from pool import key_ceremony, key_task, log_store, report_keys
 from pool.clock import instant, unix_microseconds
 from pool.config import load
 from pool.database import create_engine
@@ -132,18 +132,17 @@ async def test_a_pool_that_reported_before_goes_on_with_its_key(engine: AsyncEng
 
 
 async def test_the_process_that_builds_reports_begins_the_list(
-    engine: AsyncEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    engine: AsyncEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[EventDict]
 ) -> None:
     """A source that cannot be used is told, and tried again; no other role suffers."""
-    process = cast("Any", SimpleNamespace(settings=settings_of(tmp_path), engine=engine, rules=RULES))
-    monkeypatch.setattr(app, "KEY_SECONDS", 0.01)
+    monkeypatch.setattr(key_task, "KEY_SECONDS", 0.01)
     path = tmp_path / "keys" / "report.key"
     path.parent.mkdir()
     path.write_text("nonsense")
     path.chmod(0o600)
-    beginning = asyncio.create_task(app._first_key(process))
+    beginning = asyncio.create_task(key_task.first_key(settings_of(tmp_path), RULES, engine))
     async with asyncio.timeout(20):
-        while "no report can be signed" not in caplog.text:
+        while "report_key_unusable" not in [one["event"] for one in told]:
             await asyncio.sleep(0.01)
         assert not (await ring_of(engine)).entries
         path.unlink()

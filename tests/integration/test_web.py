@@ -238,7 +238,7 @@ async def test_names_from_strangers_are_text_and_nothing_else(site: Site, world:
     )
     page = (await site.get("/"))[2].decode()
     assert "<script>alert" not in page
-    assert "<img" not in page
+    assert page.count("<img") == page.count('<img class="chart"') == 1
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; &#34;ТОО&#34; &lt;img" in page
     assert "KZ-&lt;b&gt;1&lt;/b&gt;" in page
     assert "ended, until <time>2026-06-30</time>" in page
@@ -349,7 +349,10 @@ async def test_a_database_that_was_set_back_is_counted_anew(site: Site, world: W
     async with world.engine.begin() as connection:
         await connection.execute(sa.delete(slice_).where(slice_.c.batch_position > 18))
         await connection.execute(sa.text("DELETE FROM batch WHERE position > 18"))
-    assert await site.status() == counted
+    told = await site.status()
+    for totals in ("luck", "round"):  # of rows that a backup would have set back, too
+        del told[totals], counted[totals]
+    assert told == counted
 
 
 async def test_a_crowd_costs_one_look(world: World, tmp_path: Path) -> None:

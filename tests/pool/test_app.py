@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import logging
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -14,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from structlog.typing import EventDict
 
 from pool import app, register_follower, resources
 from pool.config import DEMO, ConfigError, Settings
@@ -37,7 +37,7 @@ def settings_in(directory: Path) -> Settings:
     [ForwarderError("the spool and the database do not belong together"), OSError("away"), ValueError("bug")],
 )
 async def test_i1_a_last_push_that_fails_is_no_failure_of_the_stop(
-    fault: Exception, caplog: pytest.LogCaptureFixture
+    fault: Exception, told: list[EventDict]
 ) -> None:
     """What could not travel is still in the spool; the stop goes on, and the log says why."""
 
@@ -45,8 +45,7 @@ async def test_i1_a_last_push_that_fails_is_no_failure_of_the_stop(
         raise fault
 
     await app._last_push(cast("Forwarder", SimpleNamespace(push=push)))
-    assert str(fault) in caplog.text
-    assert "stay in the spool" in caplog.text
+    assert [(one["event"], one["reason"]) for one in told] == [("last_shares_kept", str(fault))]
 
 
 async def test_a_spool_that_cannot_be_opened_is_the_operators_mistake(tmp_path: Path) -> None:
@@ -165,7 +164,7 @@ async def test_a_stop_does_not_wait_for_a_database_that_fell_silent(
 
 
 async def test_a_role_that_fails_again_and_again_leaves_nothing_behind(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, told: list[EventDict]
 ) -> None:
     """The ledger is started anew after each failure; the metrics do not grow with it."""
     tries = 0
@@ -175,22 +174,22 @@ async def test_a_role_that_fails_again_and_again_leaves_nothing_behind(
         tries += 1
         raise ValueError("a batch that cannot be true")
 
-    monkeypatch.setattr(app, "RESTART_SECONDS", 0)
+    monkeypatch.setattr("pool.telemetry.process.RESTART_SECONDS", 0)
     monkeypatch.setattr(app, "migrate", fail)
-    caplog.set_level(logging.CRITICAL)
     metrics = Metrics()
     process = app.Process(
         settings_in(tmp_path), ALL_ROLES, cast("Any", None), cast("Any", None), [], metrics, None, None
     )
     ledger = app._new_ledger(process)
-    task = app._supervise("ledger", lambda: app._ledger(process, ledger))
+    reads = len(metrics._reader.reads)
+    task = process.supervise("ledger", lambda: app._ledger(process, ledger))
     try:
         await until(lambda: tries > 5, 5)
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-    assert len(metrics._reader.reads) == 1
+    assert len(metrics._reader.reads) == reads
 
 
 @pytest.mark.parametrize(
@@ -207,7 +206,7 @@ async def test_o23_who_tells_of_the_program_notes_at_its_start_what_runs(
 
     monkeypatch.setattr(app, "note_software", lambda: calls.append(1))
     monkeypatch.setattr(app, "serving_database", database)
-    monkeypatch.setattr(app, "open_nodes", lambda settings, roles: [])
+    monkeypatch.setattr(app, "open_nodes", lambda settings, roles, meter: [])
     async with AsyncExitStack() as stack:
         await app._prepare(settings_in(tmp_path), frozenset({role}), stack)
     assert calls == noted

@@ -77,6 +77,19 @@ async def test_status_and_a_socket_for_the_owner_alone(tmp_path: Path) -> None:
         writer.close()
 
 
+async def test_the_connections_of_an_account_are_named_as_in_the_log(tmp_path: Path) -> None:
+    async with controlled(tmp_path) as server:
+        _, writer = await miner(server)
+        (connection,) = server.connections
+        for of in ("alice", "alice.s17"):
+            told = await ask(tmp_path, "GET", f"/connections?of={of}")
+            assert told["all"] == 1
+            assert told["connections"][0]["connection"] == connection.id
+            assert told["connections"][0]["worker"] == "alice.s17"
+        assert (await ask(tmp_path, "GET", "/connections?of=bob"))["all"] == 0
+        writer.close()
+
+
 async def test_a_long_data_dir_is_no_obstacle(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 100) / ("e" * 100)
     deep.mkdir(parents=True)

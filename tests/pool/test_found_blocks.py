@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import pytest_asyncio
+from structlog.typing import EventDict
 
 from pool import found_blocks
 from pool.found_blocks import FoundBlock, FoundBlocks
@@ -142,14 +143,14 @@ async def test_i9_a_fault_in_a_client_does_not_end_the_trying(
 
 
 async def test_a_rejection_is_an_answer(
-    make: Make, node: FakeNode, directory: Path, caplog: pytest.LogCaptureFixture
+    make: Make, node: FakeNode, directory: Path, told: list[EventDict]
 ) -> None:
     node.verdicts = ["bad-txnmrklroot"]
     make().found(block(1))
     await until(lambda: ".answered" in marks(directory, block(1)))
     await asyncio.sleep(0.05)
     assert len(node.submitted) == 1
-    assert [record.levelname for record in caplog.records if "bad-txnmrklroot" in record.message] == ["ERROR"]
+    assert [one["log_level"] for one in told if one.get("verdict") == "bad-txnmrklroot"] == ["error"]
 
 
 async def test_the_same_block_twice_is_one(make: Make, node: FakeNode, directory: Path) -> None:
@@ -160,7 +161,7 @@ async def test_the_same_block_twice_is_one(make: Make, node: FakeNode, directory
 
 
 async def test_i9_a_disk_that_refuses_does_not_keep_the_block_from_the_nodes(
-    make: Make, node: FakeNode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    make: Make, node: FakeNode, monkeypatch: pytest.MonkeyPatch, told: list[EventDict]
 ) -> None:
     def full(self: FoundBlocks, one: FoundBlock) -> None:
         raise OSError(28, "No space left on device")
@@ -168,7 +169,7 @@ async def test_i9_a_disk_that_refuses_does_not_keep_the_block_from_the_nodes(
     monkeypatch.setattr(FoundBlocks, "_write", full)
     make().found(block(1))
     await until(lambda: bool(node.submitted))
-    assert "No space left" in caplog.text
+    assert "No space left" in next(one["reason"] for one in told if one["event"] == "block_unwritten")
 
 
 async def test_i9_a_slow_disk_does_not_hold_the_block_up(
@@ -370,7 +371,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 async def test_i10_a_file_that_is_no_block_stops_neither_the_start_nor_the_other_blocks(
-    make: Make, node: FakeNode, directory: Path, name: str, caplog: pytest.LogCaptureFixture
+    make: Make, node: FakeNode, directory: Path, name: str, told: list[EventDict]
 ) -> None:
     keep(directory, block(1))
     (directory / f"{block(9).name}.json").write_bytes(BROKEN[name])
@@ -378,7 +379,7 @@ async def test_i10_a_file_that_is_no_block_stops_neither_the_start_nor_the_other
     assert make().recover() == [block(1).record, block(10).record]
     await until(lambda: ".answered" in marks(directory, block(10)))
     assert node.submitted == [block(1).block, block(10).block]
-    assert block(9).name in caplog.text
+    assert block(9).name in next(one["path"] for one in told if one["event"] == "block_file_unreadable")
     assert (directory / f"{block(9).name}.json").read_bytes() == BROKEN[name], "left for people to look at"
 
 
@@ -423,7 +424,7 @@ async def test_i9_a_node_that_cannot_prefer_a_block_holds_up_nothing(
 
 
 async def test_a_block_that_was_taken_is_looked_up_until_it_is_in_a_best_chain(
-    make: Make, caplog: pytest.LogCaptureFixture
+    make: Make, told: list[EventDict]
 ) -> None:
     """Here a rival came first everywhere, and the next block decides for ours."""
     block_hash = block(1).record.block_hash
@@ -437,7 +438,7 @@ async def test_a_block_that_was_taken_is_looked_up_until_it_is_in_a_best_chain(
     asked = one.asked.count("confirmations")
     await asyncio.sleep(0.06)
     assert one.asked.count("confirmations") == asked, "no more questions"
-    assert not [one for one in caplog.records if one.levelname == "ERROR"]
+    assert not [one for one in told if one["log_level"] == "error"]
 
 
 @pytest.mark.parametrize(("confirmations", "place"), [(-1, "off_chain"), (None, "silent")])
@@ -445,7 +446,7 @@ async def test_a_block_that_is_in_no_best_chain_is_an_alarm(
     make: Make,
     node: FakeNode,
     monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    told: list[EventDict],
     confirmations: int | None,
     place: str,
 ) -> None:
@@ -460,8 +461,8 @@ async def test_a_block_that_is_in_no_best_chain_is_an_alarm(
     places: list[str] = []
     make(on_place=places.append).found(block(1))
     await until(lambda: places == [place])
-    assert f"{block(1).name} was taken but is in no best chain" in caplog.text
-    assert f"node: {place}" in caplog.text
+    (event,) = [one for one in told if one["event"] == "block_in_no_chain"]
+    assert (event["block"], event["reason"]) == (block(1).record.block_hash, f"node: {place}")
 
 
 async def test_i9_a_node_that_lost_the_block_or_missed_it_gets_it_again(make: Make) -> None:

@@ -3,8 +3,8 @@
 import pytest
 
 from pool.config import Listen
+from pool.pages.status_page import stratum_url
 from pool.status import money
-from pool.web import stratum_url
 
 
 def test_a_journal_that_does_not_balance_is_called_that() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from bitcoin.core import CBlock
+from structlog.typing import EventDict
 
 from pool.metrics import Metrics
 from pool.proposals import ProposalCheck, coinbase_fault, unsolved_block
@@ -65,30 +66,30 @@ async def test_a_node_that_gave_no_verdict_is_asked_with_the_next_job(no_verdict
 
 
 async def test_an_objection_is_an_error_told_once_in_the_words_of_the_node(
-    caplog: pytest.LogCaptureFixture,
+    told: list[EventDict],
 ) -> None:
     node = FakeNode(objections=["bad-cb-length", "bad-cb-length", "bad-cb-height"])
     async with checking(node) as (check, metrics):
-        for number, told in ((1, 1), (2, 1), (3, 2)):
+        for number, times in ((1, 1), (2, 1), (3, 2)):
             check.offer(job(number), TERMS.script)
             await until(lambda number=number: len(node.proposed) == number)  # type: ignore[misc]
             await asyncio.sleep(0.02)
             assert ok(metrics) == 0
-            assert len([one for one in caplog.records if one.levelname == "ERROR"]) == told
+            assert len([one for one in told if one["log_level"] == "error"]) == times
         check.offer(job(4), TERMS.script)
         await until(lambda: ok(metrics) == 1)
-    assert "bad-cb-length" in caplog.text
+    assert "bad-cb-length" in [one.get("reason") for one in told]
 
 
 async def test_a_coinbase_that_pays_another_script_is_not_even_proposed(
-    caplog: pytest.LogCaptureFixture,
+    told: list[EventDict],
 ) -> None:
     node = FakeNode()
     async with checking(node) as (check, metrics):
         check.offer(job(), b"\x51")
         await until(lambda: ok(metrics) == 0)
     assert node.proposed == []
-    assert TERMS.script.hex() in caplog.text
+    assert TERMS.script.hex() in str(told)
 
 
 async def test_a_slow_node_holds_up_no_work() -> None:

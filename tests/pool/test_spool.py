@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import pytest_asyncio
+from structlog.typing import EventDict
 
 from pool import spool as spools
 from pool.records import Record, Reject, Share
@@ -126,7 +127,7 @@ async def test_a_record_without_an_answer_becomes_durable(spool: Spool) -> None:
 
 
 async def test_i1_while_the_disk_refuses_nothing_is_answered_and_nothing_is_dropped(
-    spool: Spool, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    spool: Spool, path: Path, monkeypatch: pytest.MonkeyPatch, told: list[EventDict]
 ) -> None:
     monkeypatch.setattr(spools, "RETRY_SECONDS", 0.02)
     spool._writer.execute("PRAGMA max_page_count = 1")  # SQLite then says what it says on a full disk
@@ -138,7 +139,9 @@ async def test_i1_while_the_disk_refuses_nothing_is_answered_and_nothing_is_drop
     await asyncio.sleep(0.1)
     assert miner.answers == []
     assert spool.last_seq == 0
-    assert [record.message.count("database or disk is full") for record in caplog.records] == [1], "told once"
+    assert [(one["event"], one["reason"]) for one in told] == [
+        ("spool_commit_failed", "database or disk is full")
+    ], "told once"
     spool._writer.execute("PRAGMA max_page_count = 1000000")
     await until(lambda: len(miner.answers) == 401)
     assert miner.answers == [b"%d" % number for number in range(401)]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from structlog.typing import EventDict
 
 from pool import work as works
 from pool.metrics import Metrics
@@ -121,7 +122,7 @@ async def test_a_push_of_any_node_is_heard() -> None:
         await until(lambda: seen.heights == [101, 102])
 
 
-async def test_a_push_channel_that_fails_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_push_channel_that_fails_ends_nothing(told: list[EventDict]) -> None:
     node = FakeNode(tips_fault=NodeError("node: cannot use the zmq address"))
     async with working(node) as seen:
         await until(lambda: bool(seen.jobs))
@@ -131,7 +132,7 @@ async def test_a_push_channel_that_fails_ends_nothing(caplog: pytest.LogCaptureF
         await asyncio.sleep(0.05)
         node.advance()
         await until(lambda: seen.heights == [101, 102])
-    assert "zmq address" in caplog.text
+    assert "zmq address" in next(one["reason"] for one in told if one["event"] == "node_push_failed")
 
 
 async def test_q07_q25_a_job_is_repeated_and_the_repetition_is_not_clean(
@@ -209,10 +210,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("kind", FAULTS)
-async def test_a_node_that_cannot_is_named_once_and_recovered_from(
-    kind: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO", "pool.work")
+async def test_a_node_that_cannot_is_named_once_and_recovered_from(kind: str, told: list[EventDict]) -> None:
     node = FakeNode("one", fault=FAULTS[kind])
     async with working(node) as seen:
         await until(lambda: node.asked.count("check") > 5)
@@ -221,31 +219,31 @@ async def test_a_node_that_cannot_is_named_once_and_recovered_from(
         node.fault = None
         await until(lambda: seen.heights == [101])
         assert seen.up("one") == 1
-    told = [record.message for record in caplog.records if str(FAULTS[kind]) in record.message]
-    assert len(told) == 1
-    assert "one gives work again" in caplog.text
+    failed = [(one["node"], one["reason"]) for one in told if one["event"] == "node_failed"]
+    assert failed == [("one", str(FAULTS[kind]))]
+    assert "node_works_again" in [one["event"] for one in told]
 
 
-async def test_progress_of_a_syncing_node_is_not_told_each_second(caplog: pytest.LogCaptureFixture) -> None:
+async def test_progress_of_a_syncing_node_is_not_told_each_second(told: list[EventDict]) -> None:
     node = FakeNode("one", fault=NodeSyncing("one: 1 of 900 blocks"))
     async with working(node):
         for blocks in range(2, 30):
             node.fault = NodeSyncing(f"one: {blocks} of 900 blocks")
             await asyncio.sleep(0.005)
         node.fault = down("one")
-        await until(lambda: "does not answer" in caplog.text)
-    assert len([record for record in caplog.records if "of 900 blocks" in record.message]) == 1
+        await until(lambda: "does not answer" in str(told))
+    assert len([one for one in told if "of 900 blocks" in one.get("reason", "")]) == 1
 
 
 async def test_a_template_that_cannot_be_a_job_leaves_the_miners_with_what_they_have(
-    caplog: pytest.LogCaptureFixture,
+    told: list[EventDict],
 ) -> None:
     node = FakeNode("one")
     async with working(node) as seen:
         await until(lambda: seen.heights == [101])
         node.value = -1
         node.advance()
-        await until(lambda: "cannot be a job" in caplog.text)
+        await until(lambda: "template_unusable" in [one["event"] for one in told])
         node.value = 5_000_000_000
         node.advance()
         await until(lambda: seen.heights == [101, 103])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from itertools import pairwise
 from typing import Any, cast
 
 import pytest
+from structlog.typing import EventDict
 
 from stratum import limits
 from stratum import server as module
@@ -130,23 +130,15 @@ def test_a_farm_of_misnamed_machines_is_not_banned_and_a_flood_of_made_up_names_
     run(scenario, offences_burst=3, offences_per_second=0.0)
 
 
-def test_o09_the_log_tells_once_that_an_accounts_connections_end(
-    run: Run, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, "stratum")
-
+def test_o09_the_log_tells_once_that_an_accounts_connections_end(run: Run, told: list[EventDict]) -> None:
     async def scenario(world: World) -> None:
-        caplog.clear()
         for name in ("alice.s17", "alice.s18", "bob.s17"):
             await world.ready(name)
             world.gate.refuse(name, "licence_suspended")
         review(world, DISMISS_SECONDS[1] + 10)
         assert world.server.counts.closed == {"licence": 3}
-        told = [one.getMessage() for one in caplog.records if "may not work" in one.getMessage()]
-        assert sorted(told) == [
-            f"account {name} may not work any more (licence_suspended): its connections end"
-            for name in ("alice", "bob")
-        ]
+        dismissed = [(one["account"], one["reason"]) for one in told if one["event"] == "account_dismissed"]
+        assert sorted(dismissed) == [("alice", "licence_suspended"), ("bob", "licence_suspended")]
 
     run(scenario)
 

@@ -2,13 +2,13 @@
 
 import asyncio
 import datetime as dt
-import logging
 import ssl
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.typing import EventDict
 
 from stratum.tls import BadCertificate, expiry
 from tests.stratum.certificates import CertificateFiles, self_signed
@@ -68,7 +68,7 @@ def test_a_certificate_that_cannot_be_used_is_named(
 
 
 def test_a_new_certificate_comes_into_force_and_a_broken_one_does_not(
-    files: CertificateFiles, caplog: pytest.LogCaptureFixture
+    files: CertificateFiles, told: list[EventDict]
 ) -> None:
     certificate = files.load()
     assert certificate.not_after == dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
@@ -78,11 +78,11 @@ def test_a_new_certificate_comes_into_force_and_a_broken_one_does_not(
     files.renew(new_date)
     whole = files.certificate.read_text()
     files.certificate.write_text(whole[:300])
-    with caplog.at_level(logging.ERROR):
-        assert not certificate.reload_if_changed()
-        assert not certificate.reload_if_changed(), "told once"
-    (record,) = caplog.records
-    assert "valid until 2100-01-01" in record.getMessage()
+    assert not certificate.reload_if_changed()
+    assert not certificate.reload_if_changed(), "told once"
+    (event,) = told
+    assert (event["event"], event["log_level"]) == ("certificate_unusable", "error")
+    assert "valid until 2100-01-01" in event["explained"]
     assert certificate.context is before
     files.key.rename(files.key.with_suffix(".away"))
     assert not certificate.reload_if_changed()
