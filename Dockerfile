@@ -53,7 +53,7 @@ LABEL org.opencontainers.image.title="dmpool" \
 # A fixed number, so that volumes and secrets can be given to it by number.
 RUN groupadd --gid 10001 dmpool \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/dmpool --shell /usr/sbin/nologin dmpool \
-    && install --directory --owner dmpool --group dmpool --mode 0700 /var/lib/dmpool
+    && install --directory --owner dmpool --group dmpool --mode 0700 /var/lib/dmpool /var/lib/dmpool/keys
 COPY --from=build /opt/dmpool /opt/dmpool
 ENV PATH=/opt/dmpool/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001

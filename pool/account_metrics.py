@@ -7,9 +7,10 @@ has of all days, so that a restart sets none back. Every ledger process tells it
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,9 +21,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from payouts.journal import direction, miner_immature, miner_payable, miner_paying
 from pool import journal_store
-from pool.clock import unix_microseconds
+from pool.clock import HOUR_US, unix_microseconds
 from pool.live_register import LiveRegister
-from pool.reading import keep_reading, reading
+from pool.reading import reading
 from pool.register_views import device_state
 from pool.statement_now import Office, next_block
 from pool.tables import miner, miner_day, miner_work, reject_day
@@ -30,8 +31,9 @@ from pool.tables_daily import worker_seen
 from pool.telemetry.instruments import counter_family, gauge_family
 from register.register import Register
 
-READ_SECONDS: Final = 10.0
 ACCOUNTS_TOLD: Final = 200
+DEVICES_US: Final = 60_000_000
+"""Units are counted as often, or when an account is new."""
 _ACCOUNTS: Final = {"immature": miner_immature, "payable": miner_payable, "paying": miner_paying}
 
 
@@ -55,7 +57,10 @@ class _Told:
 
 
 class AccountMetrics(Collector):
-    """The series. `follow` keeps them up to date; there are none before it has read once."""
+    """The series. There are none before the first `read`."""
+
+    every: Final = 10.0
+    """Seconds between two reads."""
 
     def __init__(
         self,
@@ -69,24 +74,29 @@ class AccountMetrics(Collector):
         self._office = office
         self._now_us = now_us
         self._before = _Before()
+        self._devices: dict[int, tuple[int, int]] = {}
+        self._devices_due_us = 0
         self._told: _Told | None = None
-
-    async def follow(self) -> None:
-        """Read until cancelled."""
-        await keep_reading(self.read, READ_SECONDS, "account metrics")
 
     async def read(self) -> None:
         """Read once; raises DatabaseAway."""
         now_us = self._now_us()
         today = self._office.rules.day_of(now_us)
-        async with self._live.held() as register, reading(self._engine) as connection:
+        async with reading(self._engine) as connection:
             busiest, untold = await _busiest(connection, today)
-            await self._before.count(connection, today - dt.timedelta(days=1))
+            await self._before.count(connection, today - dt.timedelta(days=1), now_us)
             accounts = await self._accounts(connection, busiest)
             await _add_owed(connection, accounts)
-            await _add_devices(connection, accounts, register, today)
+            due = now_us >= self._devices_due_us or not accounts.keys() <= self._devices.keys()
+            workers = await _workers_seen(connection, today) if due else {}
             block = await next_block(connection, self._office, now_us)
         window = None if block is None or block.window is None else dict(block.window.by_miner)
+        if due:
+            async with self._live.held() as register:  # in a thread: there may be a hundred thousand units
+                self._devices = await asyncio.to_thread(_devices, register, accounts, workers, today)
+            self._devices_due_us = now_us + DEVICES_US
+        for miner_id, account in accounts.items():
+            account.registered, account.seen = self._devices[miner_id]
         self._told = _Told(accounts, untold, window)
 
     async def _accounts(self, connection: AsyncConnection, busiest: Collection[int]) -> dict[int, _Account]:
@@ -131,15 +141,19 @@ class AccountMetrics(Collector):
 
 
 class _Before:
-    """Shares of the days before one, counted once: what a process adds up afterwards stays small."""
+    """Shares of the days before one, counted once an hour: what is added up at each look stays small.
+
+    Once an hour, since a gateway that was cut off brings work of days that are long over.
+    """
 
     def __init__(self) -> None:
         self.day: dt.date | None = None
         self.shares: Counter[tuple[str, int]] = Counter()
+        self._due_us = 0
 
-    async def count(self, connection: AsyncConnection, day: dt.date) -> None:
-        """Count those before `day`, unless it was done already for an earlier one."""
-        if self.day is not None:
+    async def count(self, connection: AsyncConnection, day: dt.date, now_us: int) -> None:
+        """Count those before `day`, unless that was done within the hour."""
+        if self.day is not None and now_us < self._due_us:
             return
         for table, column, name in (
             (miner_day, miner_day.c.shares, "accepted"),
@@ -147,7 +161,7 @@ class _Before:
         ):
             for row in await connection.execute(_by_miner(table, column).where(table.c.day < day)):
                 self.shares[name, row.miner_id] = int(row.counted)
-        self.day = day
+        self.day, self._due_us = day, now_us + HOUR_US
 
 
 def _by_miner(table: sa.Table, column: sa.Column[Any]) -> sa.Select[Any]:
@@ -174,23 +188,29 @@ async def _add_owed(connection: AsyncConnection, accounts: Mapping[int, _Account
             account.owed[state] = balances.get(name, 0) * direction(name)
 
 
-async def _add_devices(
-    connection: AsyncConnection, accounts: Mapping[int, _Account], register: Register, today: dt.date
-) -> None:
-    """Registered units, and those of them that had an accepted share today by one of their names."""
+async def _workers_seen(connection: AsyncConnection, today: dt.date) -> dict[int, set[str]]:
+    """By miner, the names of workers with an accepted share today."""
     seen: dict[int, set[str]] = {}
     wanted = sa.select(worker_seen.c.miner_id, worker_seen.c.workers).where(worker_seen.c.day == today)
     for row in await connection.execute(wanted):
         seen.setdefault(row.miner_id, set()).update(row.workers)
-    for miner_id, account in accounts.items():
+    return seen
+
+
+def _devices(
+    register: Register, miners: Iterable[int], workers: Mapping[int, set[str]], today: dt.date
+) -> dict[int, tuple[int, int]]:
+    """By miner, its registered units, and those of them that were at work today by one of their names."""
+    counted = {}
+    for miner_id in miners:
         units = [unit for unit in register.devices_of(miner_id) if device_state(unit, today) == "registered"]
-        account.registered = len(units)
         named = {
             unit.registry_number
-            for worker in seen.get(miner_id, ())
+            for worker in workers.get(miner_id, ())
             for unit in register.units_named(miner_id, worker.lower())
         }
-        account.seen = sum(unit.registry_number in named for unit in units)
+        counted[miner_id] = (len(units), sum(unit.registry_number in named for unit in units))
+    return counted
 
 
 def _window(told: _Told) -> Metric:

@@ -12,32 +12,21 @@ import gc
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import demo, gateway_store, register_store
-from pool.archive import Archive
-from pool.clock import unix_microseconds
-from pool.compliance import Compliance
 from pool.config import ConfigError, Settings
 from pool.database import UNAVAILABLE, DatabaseError, migrate, reason_of
 from pool.door_tls import door_certificate
 from pool.forwarder import Forwarder
 from pool.gateway import Gateway
-from pool.key_task import first_key
-from pool.ledger import Ledger
+from pool.ledger_role import start_ledger
 from pool.live_register import LiveRegister
-from pool.log_keeper import LogKeeper
-from pool.log_task import LogTask
 from pool.metrics import Metrics
-from pool.node import Node
-from pool.notices.desk import NoticeDesk
-from pool.notices.metrics import NoticeMetrics
 from pool.preflight import (
     Addresses,
     Role,
@@ -49,30 +38,25 @@ from pool.preflight import (
     require_certificate,
     require_free,
 )
+from pool.process import Process
 from pool.register_follower import RegisterFollower
 from pool.register_replica import RegisterReplica, ReplicaError
-from pool.report_keeper import ReportKeeper
 from pool.resources import (
     open_nodes,
-    publisher,
     rules_of,
     serving_database,
     terms_of,
     until_available,
 )
-from pool.settlement_setup import settler_of, settler_task
 from pool.software import note_software
 from pool.spool import Spool, SpoolError
-from pool.telemetry.health import Health, service
+from pool.telemetry.health import Condition, service
 from pool.telemetry.listener import Listener
 from pool.telemetry.node_meter import MeasuredNodes
 from pool.telemetry.node_watch import NodeWatch
-from pool.telemetry.process import ProcessWatch, Supervisor
-from pool.telemetry.readers import readers
-from pool.telemetry.readiness import gateway_condition, ledger_condition, web_condition
+from pool.telemetry.readiness import gateway_condition, web_condition
 from register.records import GATE_KINDS
 from register.register import Register
-from register.rules import Rules
 
 log = structlog.get_logger(__name__)
 
@@ -131,32 +115,6 @@ def settle_garbage() -> None:
     gc.set_threshold(*GARBAGE_THRESHOLDS)
 
 
-@dataclass(slots=True)
-class Process:
-    """The parts that the roles of one process share."""
-
-    settings: Settings
-    roles: frozenset[Role]
-    rules: Rules
-    engine: AsyncEngine
-    nodes: list[Node]
-    metrics: Metrics
-    spool: Spool | None
-    replica: RegisterReplica | None
-    supervisor: Supervisor = field(init=False)
-    health: Health = field(init=False)
-    watch: ProcessWatch = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.supervisor = Supervisor(self.metrics)
-        self.health = Health(role.value for role in self.roles)
-        self.watch = ProcessWatch(self.metrics, self.engine, self.settings.data_dir)
-
-    def supervise(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-        """A task that starts its work again when it fails."""
-        return self.supervisor.start(name, work)
-
-
 async def _prepare(settings: Settings, roles: frozenset[Role], stack: AsyncExitStack) -> Process:
     metrics = Metrics(role.value for role in roles)
     nodes = open_nodes(settings, roles, MeasuredNodes(metrics))
@@ -194,7 +152,7 @@ async def _running(process: Process) -> AsyncIterator[None]:
     forwarder: Forwarder | None = None
     gateway: Gateway | None = None
     tasks.append(process.supervise("process watch", process.watch.run))
-    tasks.append(process.supervise("health", process.health.run))
+    beating = process.supervise("health", process.health.run)  # until the very end
     try:
         if process.settings.demo_miners:
             await until_available(lambda: migrate(process.engine))
@@ -212,9 +170,8 @@ async def _running(process: Process) -> AsyncIterator[None]:
             tasks.append(process.supervise("heartbeat", lambda: _beat(process, gateway, forwarder)))
         live = LiveRegister(process.engine)  # of the ledger's metrics and the web, in one process or two
         if Role.LEDGER in process.roles:
-            tasks += _start_ledger(process, live)
+            tasks += start_ledger(process, live)
         if Role.WEB in process.roles:
-            process.health.watch("web", partial(web_condition, process.watch.answers))
             tasks.append(process.supervise("web", lambda: _web(process, live)))
         machines = demo.machines(process.settings.demo_miners, process.settings.stratum.listen)
         tasks.extend(asyncio.create_task(machine.run()) for machine in machines)
@@ -227,6 +184,7 @@ async def _running(process: Process) -> AsyncIterator[None]:
         if forwarder is not None and gateway is not None:
             await _last_push(forwarder)
             await _last_sightings(process, gateway)
+        beating.cancel()
         listener.close()
 
 
@@ -312,103 +270,6 @@ async def _tell_sightings(process: Process, gateway: Gateway) -> None:
         raise
 
 
-def _new_ledger(process: Process) -> tuple[Ledger, Compliance]:
-    terms = terms_of(process.settings, process.rules)
-    compliance = Compliance(process.engine, terms, lambda: ledger.active)
-    ledger = Ledger(
-        process.engine,
-        process.nodes,
-        process.rules,
-        process.settings.pool.dated_terms,
-        taken=compliance.taken,
-        measured=process.metrics.batch_taken,
-    )
-
-    def read() -> None:
-        process.metrics.ledger_active.set(ledger.active)
-        process.metrics.tell_unapplied()
-
-    process.metrics.on_scrape(read)
-    return ledger, compliance
-
-
-def _start_ledger(process: Process, live: LiveRegister) -> list[asyncio.Task[None]]:
-    """The ledger, what works beside it, and those who read for its metrics."""
-    ledger, compliance = _new_ledger(process)
-    process.health.watch("ledger", partial(ledger_condition, ledger, process.watch.answers))
-    works = {
-        "ledger": lambda: _ledger(process, ledger),
-        "report key": lambda: first_key(process.settings, process.rules, process.engine),
-        "compliance": compliance.run,
-        "archive": _new_archive(process, ledger).run,
-        "log": _new_log(process, ledger).run,
-        "reports": _new_reports(process, ledger).run,
-        "notices": _new_notices(process, live, ledger).run,
-        **readers(process.metrics, process.engine, live, process.settings, process.rules),
-    }
-    if process.settings.settlement is not None:
-        works["settler"] = lambda: _settler(process)
-    return [process.supervise(name, work) for name, work in works.items()]
-
-
-def _new_archive(process: Process, ledger: Ledger) -> Archive:
-    return Archive(
-        process.engine,
-        process.settings.data_dir / "archive",
-        process.settings.pool.dated_terms,
-        process.rules,
-        active=lambda: ledger.active,
-    )
-
-
-def _new_log(process: Process, ledger: Ledger) -> LogTask:
-    keeper = LogKeeper(process.engine, process.settings)
-    return LogTask(keeper, process.engine, process.rules, lambda: ledger.active)
-
-
-def _new_reports(process: Process, ledger: Ledger) -> ReportKeeper:
-    keeper = ReportKeeper(
-        process.engine,
-        process.rules,
-        lambda day: publisher(process.settings, process.rules, day),
-        lambda: ledger.active,
-        built=process.metrics.report_was_built,
-    )
-
-    def read() -> None:
-        process.metrics.report_behind.set(keeper.state.behind_seconds)
-        process.metrics.report_blocked.set(keeper.state.blocked)
-
-    process.metrics.on_scrape(read)
-    return keeper
-
-
-def _new_notices(process: Process, live: LiveRegister, ledger: Ledger) -> NoticeDesk:
-    settings = process.settings
-    desk = NoticeDesk(
-        process.engine,
-        live,
-        process.rules,
-        settings.notices.channels,
-        pool=settings.pool.name,
-        signed_by_hand=settings.settlement is not None and settings.settlement.signer == "psbt",
-        active=lambda: ledger.active,
-    )
-    process.metrics.registry.register(NoticeMetrics(desk.numbers, unix_microseconds))
-    return desk
-
-
-async def _ledger(process: Process, ledger: Ledger) -> None:
-    await until_available(lambda: migrate(process.engine))
-    await ledger.run()
-
-
-async def _settler(process: Process) -> None:
-    await until_available(lambda: migrate(process.engine))
-    settler = settler_of(process.settings, process.rules, process.engine, process.nodes)
-    await settler_task(settler, process.metrics, production=process.settings.production).run()
-
-
 async def _web(process: Process, live: LiveRegister) -> None:
     from pool.web import WebServer, create_app  # noqa: PLC0415 - a gateway alone has no need of it
 
@@ -417,12 +278,20 @@ async def _web(process: Process, live: LiveRegister) -> None:
     certificate = door_certificate(settings.door)
     if certificate is not None:
         process.metrics.door_certificate_end.set_function(certificate.ends)
+    servers = [WebServer(app, settings.web.listen)]
+    if settings.door.tls is not None and certificate is not None:
+        servers.append(WebServer(app, settings.door.tls.listen, certificate))
+
+    def condition() -> Condition:
+        return web_condition(all(server.listening for server in servers), process.watch.answers)
+
+    process.health.watch("web", condition)
     async with asyncio.TaskGroup() as serving:
-        serving.create_task(WebServer(app, settings.web.listen).run())
         serving.create_task(app.state.pages.follow())
-        if settings.door.tls is not None and certificate is not None:
+        if certificate is not None:
             serving.create_task(certificate.follow())
-            serving.create_task(WebServer(app, settings.door.tls.listen, certificate).run())
+        for server in servers:
+            serving.create_task(server.run())
 
 
 async def _last_push(forwarder: Forwarder) -> None:

@@ -24,6 +24,7 @@ from pool.config import ConfigError, load
 from pool.notices.secret import secret_problems
 from pool.preflight import ALL_ROLES, Role
 from pool.simulate import SimulatedMiner
+from pool.streams import open_streams
 from pool.telemetry import logs
 
 COMMANDS = logs.LogsSection(format="console", level="warning")
@@ -40,6 +41,7 @@ cli = typer.Typer(
 
 def main() -> None:
     """Entry point: turns the operator's mistakes into one line."""
+    open_streams()
     try:
         cli()
     except ConfigError as error:

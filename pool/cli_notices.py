@@ -52,7 +52,7 @@ def list_(
             of = sa.select(delivery.notice_id).where(delivery.state != "sent" if open_ else sa.true())
             of = of.where(delivery.channel == channel) if channel is not None else of
             chosen = chosen.where(notice.c.id.in_(of))
-        # Of what waits the first holds up the others, and has the error: the oldest of what is critical, or of all.
+        # Of what waits the first holds up the others, and has the error: of what is critical, else of all.
         order = (notice.c.severity != "critical", notice.c.id) if open_ else (notice.c.id.desc(),)
         rows = (await connection.execute(chosen.order_by(*order).limit(limit))).all()
         ids = [row.id for row in rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from rich.panel import Panel
 from pool.cli_options import console
 from pool.config import Listen, Settings, load
 from pool.preflight import Addresses, Role
+from pool.streams import print_no_more
 from pool.telemetry import logs
 from pool.telemetry.concealed import conceal_credentials
 
@@ -73,7 +75,11 @@ def _banner(addresses: Addresses, settings: Settings) -> None:
             "The chain is an embedded regtest chain, for demos and tests: its coins have no value.",
         ]
     lines += ["", "Ctrl-C stops; the next start goes on where this one was."]
-    console.print(Panel("\n".join(lines), title=settings.pool.name, expand=False))
+    try:
+        console.print(Panel("\n".join(lines), title=settings.pool.name, expand=False))
+        sys.stdout.flush()
+    except (OSError, SystemExit):  # nobody reads: rich would end the program, but miners wait for it
+        print_no_more()
 
 
 def _reachable(listen: Listen) -> str:

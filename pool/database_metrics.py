@@ -15,10 +15,9 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from pool.reading import keep_reading, reading
+from pool.reading import reading
 from pool.telemetry.instruments import filled, gauge_family
 
-READ_SECONDS: Final = 15.0
 STATES: Final = ("active", "idle", "idle in transaction", "idle in transaction (aborted)")
 """Told even when none is in them; others as they come."""
 HIDDEN: Final = "hidden"
@@ -53,15 +52,14 @@ class _Told:
 
 
 class DatabaseMetrics(Collector):
-    """The series. `follow` keeps them up to date; there are none before it has read once."""
+    """The series. There are none before the first `read`."""
+
+    every: Final = 15.0
+    """Seconds between two reads."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._told: _Told | None = None
-
-    async def follow(self) -> None:
-        """Read until cancelled."""
-        await keep_reading(self.read, READ_SECONDS, "database metrics")
 
     async def read(self) -> None:
         """Read once; raises DatabaseAway."""

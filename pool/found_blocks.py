@@ -233,14 +233,9 @@ class FoundBlocks:
                 if place == UNKNOWN:
                     await self._submit_to(node, block)
         told = ", ".join(f"{node.name}: {place}" for node, place in zip(nodes, places, strict=True))
-        log.error(
-            "block_in_no_chain",
-            block=_hash_in(block.name),
-            seconds=LOOKS * LOOK_SECONDS,
-            reason=told,
-            explained="a node took it, and no best chain holds it",
-        )
-        self._on_place(min(places, key=(OFF_CHAIN, UNKNOWN, SILENT).index))
+        place = min(places, key=(OFF_CHAIN, UNKNOWN, SILENT).index)
+        _tell_place(_hash_in(block.name), place, told)
+        self._on_place(place)
 
     async def _place(self, node: Node, block_hash: str) -> str:
         try:
@@ -326,6 +321,23 @@ def _written(name: str, writing: asyncio.Future[None]) -> None:
             reason=str(error),
             explained="it is submitted all the same",
         )
+
+
+def _tell_place(block_hash: str, place: str, told: str) -> None:
+    """Of a block in no best chain. A lost race is chance, silence the nodes' fault, a lost block neither."""
+    seconds = LOOKS * LOOK_SECONDS
+    if place == UNKNOWN:
+        log.error(
+            "block_in_no_chain",
+            block=block_hash,
+            seconds=seconds,
+            reason=told,
+            explained="a node took it, and no node has it",
+        )
+    elif place == OFF_CHAIN:
+        log.warning("block_off_chain", block=block_hash, seconds=seconds, reason=told)
+    else:
+        log.warning("block_not_looked_up", block=block_hash, seconds=seconds, reason=told)
 
 
 def _tell_verdict(block_hash: str, node: str, verdict: str) -> None:

@@ -17,16 +17,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool.clock import unix_microseconds
 from pool.income_due import read_dues
-from pool.reading import keep_reading, reading
+from pool.reading import reading
 from pool.telemetry.instruments import gauge_family
 from register.rules import Rules
 from reporting.deadlines import Due
 
-READ_SECONDS: Final = 60.0
-
 
 class IncomeMetrics(Collector):
-    """The series. `follow` keeps them up to date; there are none before it has read once."""
+    """The series. There are none before the first `read`."""
+
+    every: Final = 60.0
+    """Seconds between two reads."""
 
     def __init__(
         self, engine: AsyncEngine, rules: Rules, now_us: Callable[[], int] = unix_microseconds
@@ -35,10 +36,6 @@ class IncomeMetrics(Collector):
         self._rules = rules
         self._now_us = now_us
         self._dues: list[Due] | None = None
-
-    async def follow(self) -> None:
-        """Read until cancelled."""
-        await keep_reading(self.read, READ_SECONDS, "income metrics")
 
     async def read(self) -> None:
         """Read once; raises DatabaseAway."""

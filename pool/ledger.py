@@ -82,6 +82,7 @@ class Ledger:
             try:
                 await self._hold_and_work()
             except UNAVAILABLE as error:
+                self.standing_by = False  # who is active now, nobody here knows
                 reason = reason_of(error)
                 if refused(error):
                     raise LedgerError(f"ledger stopped, the database refused: {reason}") from error

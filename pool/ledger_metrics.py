@@ -7,13 +7,11 @@ balance is looked up, however many days there are.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import sqlalchemy as sa
-import structlog
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -21,21 +19,18 @@ from payouts import journal
 from payouts.block_state import State
 from payouts.payout_plan import HoldReason, PlanSettings, plan
 from pool import journal_store
-from pool.clock import HOUR_US, hour_of, unix_microseconds
-from pool.database import UNAVAILABLE
+from pool.clock import HOUR_US, hour_of
 from pool.live_register import LiveRegister
 from pool.metrics import Metrics
 from pool.payout_facts import payees
-from pool.reading import DatabaseAway
+from pool.reading import reading
 from pool.settlement_store import UNPAID
 from pool.statement_now import Office
 from pool.tables import archive_hour, batch, block, payout, payout_version
 
-log = structlog.get_logger(__name__)
-
 READ_SECONDS = 5.0
-PLAN_EVERY = 12
-"""Who is held, and why, is asked once in so many times."""
+HELD_SECONDS = 60.0
+"""Who is held, and why, is asked as often."""
 MATURITIES: Final = ("immature", "payable", "paying")
 PAYOUT_STATES: Final = ("reserved", "signed", "sent", "confirmed", "final", "abandoned")
 CLASSES: Final = (
@@ -45,38 +40,15 @@ CLASSES: Final = (
     *("pool:orphan_loss", journal.FPPS, journal.CORRECTION),
 )
 """What the accounts of the journal are told by."""
-_AWAY: Final[tuple[type[Exception], ...]] = (*UNAVAILABLE, DatabaseAway)
-
-
-async def follow(
-    engine: AsyncEngine,
-    metrics: Metrics,
-    live: LiveRegister,
-    office: Office,
-    now_us: Callable[[], int] = unix_microseconds,
-) -> None:
-    """Set the gauges until cancelled; without PostgreSQL they keep their last values."""
-    turn = 0
-    while True:
-        try:
-            await read(engine, metrics, now_us())
-            if turn % PLAN_EVERY == 0:
-                await read_held(engine, metrics, live, office, now_us())
-            turn += 1
-        except _AWAY as error:
-            log.debug("metrics_unread", part="ledger", reason=str(error))
-        await asyncio.sleep(READ_SECONDS)
 
 
 async def read(engine: AsyncEngine, metrics: Metrics, now_us: int) -> None:
-    """One look at blocks, journal, payouts and archive, in one snapshot."""
-    async with engine.connect() as connection:
-        await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        async with connection.begin():
-            await _blocks(connection, metrics)
-            await _journal(connection, metrics)
-            await _payouts(connection, metrics, now_us)
-            metrics.archive_behind.set(await archive_behind_seconds(connection, now_us))
+    """One look at blocks, journal, payouts and archive, in one snapshot; raises DatabaseAway."""
+    async with reading(engine) as connection:
+        await _blocks(connection, metrics)
+        await _journal(connection, metrics)
+        await _payouts(connection, metrics, now_us)
+        metrics.archive_behind.set(await archive_behind_seconds(connection, now_us))
 
 
 async def _blocks(connection: AsyncConnection, metrics: Metrics) -> None:
@@ -156,8 +128,8 @@ async def archive_behind_seconds(connection: AsyncConnection, now_us: int) -> in
 async def read_held(
     engine: AsyncEngine, metrics: Metrics, live: LiveRegister, office: Office, now_us: int
 ) -> None:
-    """What a payout run at this moment would not pay, by reason."""
-    async with live.held() as register, engine.connect() as connection:
+    """What a payout run at this moment would not pay, by reason; raises DatabaseAway."""
+    async with live.held() as register, reading(engine) as connection:
         owed = await payees(connection, register, office.rules, now_us, office.threshold_sat)
     held = plan(owed, PlanSettings(office.chain), now_us, office.rules).held
     for reason in HoldReason:

@@ -47,11 +47,21 @@ async def reading(engine: AsyncEngine, seconds: float = READ_SECONDS) -> AsyncIt
             yield connection
 
 
-async def keep_reading(read: Callable[[], Awaitable[None]], seconds: float, what: str) -> None:
-    """Read now and then until cancelled; what was read last stays while the database is away."""
+async def keep_reading(
+    read: Callable[[], Awaitable[None]], seconds: float, what: str, done: Callable[[], object] = lambda: None
+) -> None:
+    """Read now and then until cancelled, and call `done` after each time; what was read last stays else."""
+    failing = False
     while True:
         try:
             await read()
         except DatabaseAway as error:
-            log.debug("metrics_unread", part=what, reason=str(error))
+            if not failing:
+                log.warning("metrics_unread", part=what, reason=str(error))
+            failing = True
+        else:
+            if failing:
+                log.info("metrics_read_again", part=what)
+            failing = False
+            done()
         await asyncio.sleep(seconds)

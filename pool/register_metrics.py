@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from pool import register_store
 from pool.clock import unix_microseconds
 from pool.live_register import LiveRegister
-from pool.reading import asking, keep_reading
+from pool.reading import asking
 from pool.register_figures import Figures, figures
 from pool.telemetry.instruments import counter_family, filled, gauge_family
 from register.digest import Digest, digest
@@ -26,13 +26,15 @@ from register.rules import Rules
 from register.rules_schema import UNKNOWN_DEVICE_MODES
 from register.sighting import Seen
 
-READ_SECONDS: Final = 5.0
 WORK_SECONDS: Final = 60.0
 """An unchanged register is counted anew so often, for what follows from time alone."""
 
 
 class RegisterMetrics(Collector):
-    """The series. `follow` keeps them up to date; there are none before it has read the register once."""
+    """The series. There are none before the first `read`."""
+
+    every: Final = 5.0
+    """Seconds between two reads."""
 
     def __init__(
         self,
@@ -49,10 +51,6 @@ class RegisterMetrics(Collector):
         self._now_us = now_us
         self._told: Figures | None = None
         self._counted: tuple[int, int, list[Seen]] | None = None
-
-    async def follow(self) -> None:
-        """Read the register until cancelled."""
-        await keep_reading(self.read, READ_SECONDS, "register metrics")
 
     async def read(self) -> None:
         """Read it once; raises DatabaseAway."""

@@ -25,7 +25,7 @@ from pool import log_store, report_keys
 from pool.clock import instant, unix_microseconds
 from pool.cms_signer import certificate_end
 from pool.log_section import WitnessSection
-from pool.reading import keep_reading, reading
+from pool.reading import reading
 from pool.signing_section import CmsSection
 from pool.tables import report
 from pool.telemetry.instruments import filled, gauge_family
@@ -36,7 +36,6 @@ from reporting.verify import verify
 
 log = structlog.get_logger(__name__)
 
-READ_SECONDS: Final = 30.0
 VERIFY_US: Final = 3600 * 1_000_000
 
 
@@ -55,7 +54,10 @@ class _Told:
 
 
 class ReportMetrics(Collector):
-    """The series. `follow` keeps them up to date; there are none before it has read once."""
+    """The series. There are none before the first `read`."""
+
+    every: Final = 30.0
+    """Seconds between two reads."""
 
     def __init__(
         self,
@@ -78,10 +80,6 @@ class ReportMetrics(Collector):
         """Of the report that was verified last."""
         self._verified_us = 0
         self._good = False
-
-    async def follow(self) -> None:
-        """Read until cancelled."""
-        await keep_reading(self.read, READ_SECONDS, "report metrics")
 
     async def read(self) -> None:
         """Read once, and verify what is new; raises DatabaseAway."""

@@ -15,16 +15,17 @@ from prometheus_client.registry import Collector
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool.clock import unix_microseconds
-from pool.reading import keep_reading, reading
+from pool.reading import reading
 from pool.sale_watch import SaleWatch, Watch
 from pool.telemetry.instruments import gauge_family
 from register.rules import Rules
 
-READ_SECONDS: Final = 30.0
-
 
 class SaleMetrics(Collector):
-    """The series. `follow` keeps them up to date; there are none before it has read once."""
+    """The series. There are none before the first `read`."""
+
+    every: Final = 30.0
+    """Seconds between two reads."""
 
     def __init__(
         self, engine: AsyncEngine, rules: Rules, now_us: Callable[[], int] = unix_microseconds
@@ -34,10 +35,6 @@ class SaleMetrics(Collector):
         self._now_us = now_us
         self._watch = SaleWatch(rules)
         self._found: Watch | None = None
-
-    async def follow(self) -> None:
-        """Read until cancelled."""
-        await keep_reading(self.read, READ_SECONDS, "sale metrics")
 
     async def read(self) -> None:
         """Read once; raises DatabaseAway."""

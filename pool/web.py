@@ -235,6 +235,7 @@ class WebServer:
     """Serves an application in a loop that others share; over TLS where a certificate is given."""
 
     def __init__(self, app: FastAPI, listen: Listen, certificate: DoorCertificate | None = None) -> None:
+        self.listening = False
         self._listen = listen
         self._pages = app.state.pages
         self._server = _Server(
@@ -261,10 +262,12 @@ class WebServer:
         family = socket.AF_INET6 if ":" in self._listen.host else socket.AF_INET
         address = (self._listen.host, self._listen.port)
         with socket.create_server(address, family=family, backlog=BACKLOG) as listening:
+            self.listening = True
             serving = asyncio.create_task(self._server.serve([listening]))
             try:
                 await asyncio.shield(serving)
             finally:
+                self.listening = False
                 # Answers under way are finished, for STOP_SECONDS at most; streams would go on for ever.
                 self._pages.close()
                 self._server.should_exit = True

@@ -49,3 +49,5 @@ if [ ! -e alarms.token.dmpool ]; then
 fi
 
 random | write grafana.password "$grafana"
+# Empty: of the mailbox that alertmanager.yml may send alarms from. Write it in when there is one.
+write mail.password "$nobody" </dev/null

@@ -361,10 +361,10 @@ def _processes() -> list[Panel]:
         RATIO,
     )
     tasks = About(
-        "Tasks that were started again",
-        "Background tasks of a process that ended and were started again, in an hour.",
-        "None.",
-        "The log of the process says what ended it.",
+        "Tasks that fail",
+        "Background tasks that were started again in an hour; and how many of a process do not run now.",
+        "None; one that fails is started again within seconds.",
+        "The log of the process says what ended it. While one does not run, its work is not done.",
         "alarms#taskrestarts",
         COUNT,
     )
@@ -424,6 +424,7 @@ def _processes() -> list[Panel]:
         curves(
             tasks,
             Ask("sum by (task) (increase(dmpool_task_restarts_total{@}[1h]))", "{{task}}"),
+            Ask("sum by (instance) (1 - dmpool_task_up{@})", "{{instance}}: do not run"),
             width=6,
             decimals=0,
         ),

@@ -375,6 +375,14 @@ def _database() -> list[Panel]:
         SECONDS,
         "There is no replica, or the role may not see it (pg_monitor).",
     )
+    old = About(
+        "Age of what the ledgers tell",
+        "How long ago each part of a ledger's metrics was read from PostgreSQL.",
+        "Below two minutes.",
+        "Longer: that part keeps old values; `metrics_unread` in the log says why.",
+        "alarms#metricsold",
+        SECONDS,
+    )
     return [
         bars(
             up,
@@ -383,19 +391,28 @@ def _database() -> list[Panel]:
             top=1,
             steps=((None, "red"), (1, "green")),
         ),
-        curves(size, Ask("max(dmpool_database_size_bytes{@})", "size"), width=5),
+        curves(size, Ask("max(dmpool_database_size_bytes{@})", "size"), width=4),
         curves(
             connections,
             Ask("max by (state) (dmpool_database_connections{@})", "{{state}}"),
             Ask("max(dmpool_database_connections_limit{@})", "limit"),
-            width=5,
+            width=4,
             decimals=0,
             last_only=True,
         ),
-        curves(oldest, Ask("max(dmpool_database_oldest_transaction_seconds{@})", "oldest"), width=5),
+        curves(oldest, Ask("max(dmpool_database_oldest_transaction_seconds{@})", "oldest"), width=4),
         curves(
             replicas,
             Ask("max by (replica) (dmpool_database_replication_lag_seconds{@})", "{{replica}}"),
-            width=5,
+            width=4,
+        ),
+        curves(
+            old,
+            Ask(
+                "max by (instance, part) (time() - dmpool_metrics_read_timestamp_seconds{@})",
+                "{{instance}} {{part}}",
+            ),
+            width=4,
+            last_only=True,
         ),
     ]

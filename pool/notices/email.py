@@ -53,7 +53,7 @@ class Email:
                 password=password,
                 use_tls=section.security == "tls",
                 start_tls=section.security == "starttls",
-                tls_context=tls_context(section.ca_file),
+                tls_context=await tls_context(section.ca_file),
                 timeout=min(CONNECT_SECONDS, SEND_SECONDS),
             )
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:

@@ -131,7 +131,8 @@ class NoticesSection(Section):
 
     alarm_token_file: Path | None = None
     """Holds the token by which Alertmanager brings alarms to the web role; none: it takes none."""
-    channels: tuple[Channel, ...] = ()
+    channels: Annotated[tuple[Channel, ...], Field(max_length=10)] = ()
+    """Ten at most: each has a courier, and they share the ledger's connections to PostgreSQL."""
 
     @field_validator("channels")
     @classmethod

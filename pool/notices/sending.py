@@ -6,6 +6,7 @@ and an error never tells an address: it may hold a token.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -41,8 +42,15 @@ class Sender(Protocol):
         ...
 
 
-def tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    """Certificates and names are checked; raises NotSent when the authorities cannot be read."""
+async def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Certificates and names are checked; raises NotSent when the authorities cannot be read.
+
+    To read those of the system takes tens of milliseconds: beside the loop, which may answer shares.
+    """
+    return await asyncio.to_thread(_tls_context, ca_file)
+
+
+def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
     except (OSError, ssl.SSLError) as error:
@@ -58,7 +66,7 @@ async def posted(
 ) -> AsyncIterator[tuple[int, Mapping[str, str], aiohttp.StreamReader]]:
     """Status and headers of the answer to a POST, and where its body comes from; raises NotSent."""
     timeout = aiohttp.ClientTimeout(total=SEND_SECONDS, connect=CONNECT_SECONDS)
-    connector = aiohttp.TCPConnector(ssl=tls_context(ca_file), force_close=True)
+    connector = aiohttp.TCPConnector(ssl=await tls_context(ca_file), force_close=True)
     try:
         async with (
             aiohttp.ClientSession(

@@ -292,7 +292,8 @@ def _act(row: Any, licence: Licence, account: str) -> Draft:
 def _address(row: Any, address: PayoutAddress, account: str, rules: Rules) -> list[Draft]:
     if address.effective_us <= row.at_us:
         return []
-    moment = f"{rules.local(address.effective_us):%Y-%m-%d %H:%M}"
+    # With its offset: a mail is read anywhere.
+    moment = rules.local(address.effective_us).isoformat(" ", "minutes")
     told = {"account": account, "address": address.address, "moment": moment}
     return [
         Draft(row.at_us, "payout", "address_waiting", "warning", f"address:{row.seq}:waiting", told),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from pool.clock import instant
 from pool.notices.notice import Message
 from pool.notices.secret import read_secret
 from pool.notices.section import TelegramSection
@@ -55,7 +56,9 @@ class Telegram:
 
     def _text(self, message: Message) -> str:
         mark = _OVER if message.event == "alarm_resolved" else _MARKS[message.severity]
-        text = f"{mark}{self._pool}: {message.subject}\n\n{message.text}".rstrip()
+        # The chat shows when it came, which may be a day later.
+        when = f"{instant(message.at_us):%Y-%m-%d %H:%M} UTC"
+        text = f"{mark}{self._pool}: {message.subject}\n{when}\n\n{message.text}".rstrip()
         encoded = text.encode("utf-16-le")[: 2 * _LETTERS]
         return encoded.decode("utf-16-le", "ignore")
 

@@ -49,8 +49,6 @@ COUNT_SECONDS = 1.0
 """So often the workers are counted on for looks, at most."""
 NEXT_BLOCK_SECONDS: Final = 10.0
 HELD_SECONDS: Final = 60.0
-KEPT: Final = 400
-"""Looks, and lists of workers, that are kept at most."""
 PAYMENTS_SHOWN: Final = 5
 NOTICES_SHOWN: Final = 10
 _BPS: Final = 10_000
@@ -76,6 +74,8 @@ class AccountReader:
         self._workers = workers
         self._one_at_a_time = asyncio.Lock()
         self._kept: dict[Any, tuple[float, Any]] = {}
+        self._units: dict[int, tuple[tuple[int, dt.date], tuple[Device, ...]]] = {}
+        """Of miners that were looked at, as of a state of the register and a day."""
         self._secret: bytes | None = None
 
     async def secret(self) -> bytes:
@@ -94,12 +94,10 @@ class AccountReader:
             miner = register.find_miner(name)
             if miner is None:
                 return None
-            key = ("units", miner.id)
-            kept = self._kept.get(key)
-            if kept is None or kept[1][0] != (register.seq, today):
+            kept = self._units.get(miner.id)
+            if kept is None or kept[0] != (register.seq, today):
                 units = registered(register.devices_of(miner.id), today)
-                kept = (time.monotonic(), ((register.seq, today), units))
-                self._keep(key, *kept)
+                kept = self._units[miner.id] = ((register.seq, today), units)
             licence = register.standing(miner, now_us, desk.rules).licence
             status = licence.phase_at(now_us, desk.rules).status if licence else None
             shown = (
@@ -107,16 +105,16 @@ class AccountReader:
                 if licence
                 else None
             )
-            return Account(miner, kept[1][1], shown)
+            return Account(miner, kept[1], shown)
 
     async def look(self, account: Account, language: Language) -> view.AccountView:
         """An account as of some seconds ago at most; raises DatabaseAway."""
         key = ("look", account.miner.id, language)
         async with self._one_at_a_time:
-            kept = self._fresh(key, KEEP_SECONDS)
+            kept = self._fresh(key)
             if kept is None:
                 kept = await self._look(account, language)
-                self._keep(key, time.monotonic(), kept)
+                self._keep(key, KEEP_SECONDS, kept)
             found: view.AccountView = kept
             return found
 
@@ -124,11 +122,11 @@ class AccountReader:
         """A page of an account's workers, as of some seconds ago at most; raises DatabaseAway."""
         key = ("list", account.miner.id, query)
         async with self._one_at_a_time:
-            kept: Any = self._fresh(key, KEEP_SECONDS)
+            kept: Any = self._fresh(key)
             if kept is None:
                 rows = await self._rows(account)
                 kept = await asyncio.to_thread(self._list, rows, query)
-                self._keep(key, time.monotonic(), kept)
+                self._keep(key, KEEP_SECONDS, kept)
             found: view.WorkersView = kept
             return found
 
@@ -143,9 +141,9 @@ class AccountReader:
     # Workers
 
     async def _count(self) -> None:
-        if self._fresh(("counted",), COUNT_SECONDS) is None:
+        if self._fresh(("counted",)) is None:
             await self._workers.advance()
-            self._keep(("counted",), time.monotonic(), True)
+            self._keep(("counted",), COUNT_SECONDS, True)
 
     def _moment(self) -> Moment:
         now_us = self._desk.now_us()
@@ -155,17 +153,19 @@ class AccountReader:
 
     async def _rows(self, account: Account) -> Sequence[Row]:
         key = ("rows", account.miner.id)
-        kept: Any = self._fresh(key, KEEP_SECONDS)
+        kept: Any = self._fresh(key)
         if kept is None:
             await self._count()
             kept = await asyncio.to_thread(self._joined, account, self._desk.now_us())
-            self._keep(key, time.monotonic(), kept)
+            self._keep(key, KEEP_SECONDS, kept)
         rows: Sequence[Row] = kept
         return rows
 
     def _joined(self, account: Account, now_us: int) -> Sequence[Row]:
         with self._workers.still:
-            return rows_of(self._workers.workers.of(account.miner.id), account.units, now_us)
+            workers = self._workers.workers
+            since_us = workers.since_us or now_us
+            return rows_of(workers.of(account.miner.id), account.units, now_us, since_us)
 
     def _list(self, rows: Sequence[Row], query: Query) -> view.WorkersView:
         with self._workers.still:
@@ -199,6 +199,7 @@ class AccountReader:
                 last_share_at=rules.local(max(last_us, counted_us)) if last_us or counted_us else None,
                 workers=view.WorkerCounts(
                     working=states["working"],
+                    behind=states["behind"],
                     silent=states["silent"],
                     absent=states["absent"],
                     since=rules.local(moment.since_us) if self._workers.workers.since_us else None,
@@ -212,10 +213,10 @@ class AccountReader:
             )
 
     async def _next_block(self, connection: AsyncConnection, now_us: int) -> NextBlock | None:
-        kept = self._fresh(("next",), NEXT_BLOCK_SECONDS)
+        kept = self._fresh(("next",))
         if kept is None:
             kept = (await next_block(connection, self._office, now_us),)
-            self._keep(("next",), time.monotonic(), kept)
+            self._keep(("next",), NEXT_BLOCK_SECONDS, kept)
         found: NextBlock | None = kept[0]
         return found
 
@@ -237,11 +238,11 @@ class AccountReader:
 
     async def _held(self, connection: AsyncConnection, miner_id: int, now_us: int) -> Held | None:
         key = ("held", miner_id)
-        kept = self._fresh(key, HELD_SECONDS)
+        kept = self._fresh(key)
         if kept is None:
             async with self._desk.live.held() as register:
                 kept = (await held_of(connection, self._office, register, miner_id, now_us),)
-            self._keep(key, time.monotonic(), kept)
+            self._keep(key, HELD_SECONDS, kept)
         found: Held | None = kept[0]
         return found
 
@@ -254,15 +255,15 @@ class AccountReader:
             for one in await notice_store.for_miner(connection, miner_id, NOTICES_SHOWN, language)
         )
 
-    def _fresh(self, key: Any, seconds: float) -> Any | None:
+    def _fresh(self, key: Any) -> Any | None:
         kept = self._kept.get(key)
-        return kept[1] if kept is not None and time.monotonic() - kept[0] < seconds else None
+        return kept[1] if kept is not None and time.monotonic() < kept[0] else None
 
-    def _keep(self, key: Any, at: float, value: Any) -> None:
-        self._kept.pop(key, None)
-        self._kept[key] = (at, value)
-        while len(self._kept) > KEPT:
-            del self._kept[next(iter(self._kept))]
+    def _keep(self, key: Any, seconds: float, value: Any) -> None:
+        """For so long; what is over goes, so that many different questions do not fill the memory."""
+        now = time.monotonic()
+        self._kept = {one: kept for one, kept in self._kept.items() if now < kept[0]}
+        self._kept[key] = (now + seconds, value)
 
 
 def _preview(found: NextBlock, miner_id: int) -> view.PreviewView:

@@ -11,9 +11,11 @@ from typing import Literal
 
 import msgspec
 
-State = Literal["working", "silent", "absent"]
-"""A share within ten minutes; none, but one within a day; a registered unit without a share for a day."""
-STATES: tuple[State, ...] = ("silent", "absent", "working")
+State = Literal["working", "behind", "silent", "absent"]
+"""A share within ten minutes; the same, but too little work for the machine, or for what it did itself; no
+share, but one within a day; a registered unit without a share for a day."""
+STATES: tuple[State, ...] = ("silent", "behind", "absent", "working")
+"""What asks for somebody stands first."""
 
 
 class LicenceView(msgspec.Struct, frozen=True):
@@ -29,6 +31,7 @@ class WorkerCounts(msgspec.Struct, frozen=True):
     """Workers by state. `since` is when counting by worker began; `whole`: all is counted that there is."""
 
     working: int
+    behind: int
     silent: int
     absent: int
     since: dt.datetime | None

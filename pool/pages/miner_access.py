@@ -1,7 +1,7 @@
 """Who may see a miner's page: the account by its token, the people of the register, a technician by a link.
 
 A browser sends the token as a password (HTTP Basic), as for statements. How often one account is asked for
-from one address is limited, whoever asks.
+from one address is limited, for those who may ask: strangers' guesses use up nothing of it.
 """
 
 from __future__ import annotations
@@ -50,18 +50,20 @@ class MinerAccess:
 
     async def of(self, request: Request, name: str, shown: str | None = None) -> Access:
         """What the request may see; `shown` is a link's ticket. Raises HTTPException and DatabaseAway."""
-        wait = self._asked.take(f"{name[:40]} {address_of(request)}")
+        if shown is not None:
+            access = await self._by_link(name, shown)
+        else:
+            await self._desk.auth.statement_viewer(request, name)
+            account = await self._accounts.find(name)
+            if account is None:
+                raise HTTPException(404, f"there is no account {name[:40]!r}")
+            access = Access(account, f"{PREFIX}/{account.miner.name}")
+        wait = self._asked.take(f"{access.account.miner.name} {address_of(request)}")
         if wait:
             raise HTTPException(
                 429, f"too many requests for this account; wait {wait} seconds", {"Retry-After": str(wait)}
             )
-        if shown is not None:
-            return await self._by_link(name, shown)
-        await self._desk.auth.statement_viewer(request, name)
-        account = await self._accounts.find(name)
-        if account is None:
-            raise HTTPException(404, f"there is no account {name[:40]!r}")
-        return Access(account, f"{PREFIX}/{account.miner.name}")
+        return access
 
     async def ticket(self, access: Access) -> str:
         """A new link's ticket."""

@@ -7,6 +7,7 @@ stream of the parts that changed. Who may see what is `pool.pages.miner_access`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final
@@ -19,7 +20,7 @@ from markupsafe import Markup
 from pool.config import Settings
 from pool.pages.account_reader import AccountReader
 from pool.pages.account_view import STATES
-from pool.pages.live import Parts, Streams
+from pool.pages.live import Parts, StreamOverError, Streams
 from pool.pages.miner_access import PREFIX, Access, MinerAccess
 from pool.pages.qr import qr_picture
 from pool.pages.speech import SPEECH, environment, language_for
@@ -97,6 +98,7 @@ class MinerPages:
             "asked": asked,
             "list": await self._accounts.page(access.account, asked),
             "sorts": SORTS,
+            "states": STATES,
             "address": lambda **changes: address_with(access.base, language, asked, **changes),
             "drawn": drawn_of(
                 self._status.history.points(self._now_us(), access.account.miner.id), self._rules.local
@@ -256,14 +258,18 @@ def miner_router(
 
     async def _worker_live(request: Request, seen: Access, language: Language) -> Response:
         name = _name(request)
+        await pages.worker_parts(seen, language, name)
 
         async def make() -> Parts:
-            return await pages.worker_parts(await access.again(seen), language, name)
+            try:
+                return await pages.worker_parts(await access.again(seen), language, name)
+            except HTTPException as error:  # silent for a day, and known no longer
+                raise StreamOverError from error
 
         return streams.respond(request, seen.account.miner.name, make, LIVE_SECONDS)
 
     async def _qr(request: Request, seen: Access, language: Language) -> Response:
-        return qr_picture(pages.settings_text(request, seen, _name(request)))
+        return await asyncio.to_thread(qr_picture, pages.settings_text(request, seen, _name(request)))
 
     async def _technician(request: Request, seen: Access, language: Language) -> Response:
         shown = await access.ticket(seen)
@@ -273,7 +279,7 @@ def miner_router(
     async def _technician_qr(request: Request, seen: Access, language: Language) -> Response:
         shown = request.query_params.get("ticket", "")
         await access.of(request, seen.account.miner.name, shown)  # no QR code of what somebody made up
-        return qr_picture(f"{host_of(request)}{seen.base}/link/{shown}")
+        return await asyncio.to_thread(qr_picture, f"{host_of(request)}{seen.base}/link/{shown}")
 
     add("", _page)
     add("/live", _live)

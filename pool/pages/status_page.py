@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -20,7 +21,7 @@ from markupsafe import Markup
 from pool.clock import microseconds
 from pool.config import Listen, Settings
 from pool.pages.charts import HEIGHTS, WIDTHS, hashrate_chart
-from pool.pages.history import SPAN_US, Point
+from pool.pages.history import Point
 from pool.pages.live import Parts, Streams, viewer_of
 from pool.pages.speech import SPEECH, environment, language_for
 from pool.problems import AWAY
@@ -52,7 +53,7 @@ class Drawn:
     """A chart in words: what a template needs to show the picture and its numbers."""
 
     points: Sequence[Point]
-    until: int
+    mark: str
     """Changes with the picture."""
     hours: Sequence[Hour]
 
@@ -82,7 +83,12 @@ def drawn_of(points: Sequence[Point], local: Callable[[int], dt.datetime]) -> Dr
         hour = local(one.at_us).replace(minute=0, second=0, microsecond=0)
         by_hour.setdefault(hour, []).append(one.hashrate)
     hours = [Hour(at, sum(told) // len(told)) for at, told in reversed(by_hour.items())]
-    return Drawn(points, points[-1].at_us // SPAN_US if points else 0, hours)
+    return Drawn(points, mark_of(points), hours)
+
+
+def mark_of(points: Sequence[Point]) -> str:
+    """Changes with any of the points: the past fills up at the first looks, and work may come late."""
+    return f"{zlib.crc32(repr(points).encode()):08x}"
 
 
 class HashrateAt(msgspec.Struct, frozen=True):
@@ -104,11 +110,11 @@ class Pictures:
     def __init__(self, local: Callable[[int], dt.datetime], kept: int = 128) -> None:
         self._local = local
         self._kept = kept
-        self._drawn: dict[tuple[int | None, str, int], bytes] = {}
+        self._drawn: dict[tuple[int | None, str, str], bytes] = {}
 
     def of(self, miner_id: int | None, points: Sequence[Point], size: str) -> Response:
         """The chart of a miner, or of the pool; `size` is "wide" or "narrow"."""
-        key = (miner_id, size, points[-1].at_us if points else 0)
+        key = (miner_id, size, mark_of(points))
         if key not in self._drawn:
             if len(self._drawn) >= self._kept:
                 del self._drawn[next(iter(self._drawn))]

@@ -43,9 +43,10 @@ LOOK_SECONDS: Final = 1.0
 """No further batches are fetched when a look has taken so long."""
 READ_SECONDS: Final = 30.0
 KEEP_SECONDS: Final = 300.0
-FORGET_SECONDS: Final = 60.0
+FORGET_SECONDS = 60.0
 FILE: Final = "workers.cache"
 _FORMAT: Final = 1
+_SLOTS_BYTES: Final = 8 * (SPANS + HOURS)
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
@@ -104,10 +105,9 @@ class WorkerReader:
             while (after := self._position) < end and time.monotonic() < until:
                 rows = await _batches(connection, after)
                 if not rows:
+                    end = after  # the rest is no longer kept
                     break
-                await asyncio.to_thread(self._count, [row.payload for row in rows])
-                last = rows[-1]
-                self._place = Place(last.position, last.id, last.taken_us)
+                await asyncio.to_thread(self._count, rows)
             self.whole = self._position >= end
             if time.monotonic() >= self._forget_at:
                 self._forget_at = time.monotonic() + FORGET_SECONDS
@@ -131,13 +131,13 @@ class WorkerReader:
         now_us = self._now_us()
         first = await _first_position(connection, now_us)
         kept = None if self._started else await asyncio.to_thread(_read, self._file)
-        self._started = True
         if kept is not None and kept.place.position >= first and await _holds(connection, kept.place):
-            self._place = kept.place
+            self._place, self._started = kept.place, True
             _fill(self.workers, kept)
             return
         before = sa.select(batch.c.position, batch.c.id, batch.c.taken_us, batch.c.last_us)
         row = (await connection.execute(before.where(batch.c.position == first - 1))).one_or_none()
+        self._started = True
         if row is not None:
             self._place = Place(row.position, row.id, row.taken_us)
             self.workers.since_us = max(row.taken_us, now_us - DAY_US)
@@ -146,18 +146,22 @@ class WorkerReader:
         """Whether the database was set back, and what was counted may not be in it."""
         return self._place is not None and not await _holds(connection, self._place)
 
-    def _count(self, payloads: list[bytes]) -> None:
+    def _count(self, rows: list[Any]) -> None:
+        """In a thread, which goes on when whoever asked has left: a batch and the place go together."""
         now_us = self._now_us()
         today = self._rules.day_of(now_us)
         days = [
             (self._rules.day_bounds(day)[0], day.toordinal()) for day in (today - dt.timedelta(days=1), today)
         ]
-        for payload in payloads:
-            records = decode_batch(payload)
+        for row in rows:
+            records = decode_batch(row.payload)
             with self.still:
+                if row.position <= self._position:
+                    continue
                 if self.workers.since_us is None and records:
                     self.workers.since_us = min(records[0].at_us, now_us)
                 self.workers.count(records, days, now_us)
+                self._place = Place(row.position, row.id, row.taken_us)
 
     def _forget(self) -> None:
         with self.still:
@@ -225,7 +229,8 @@ def _read(file: Path) -> _File | None:
     except (OSError, zstandard.ZstdError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         log.warning("workers_not_read", file=str(file), reason=str(error))
         return None
-    return kept if kept.format == _FORMAT else None
+    fits = all(len(one.slots) == _SLOTS_BYTES for one in kept.workers)
+    return kept if kept.format == _FORMAT and fits else None
 
 
 def _fill(workers: Workers, kept: _File) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pool.clock import instant
-from pool.pages.account_view import State, UnitView, WorkersView, WorkerView
+from pool.clock import HOUR_US, instant
+from pool.pages.account_view import STATES, State, UnitView, WorkersView, WorkerView
 from pool.pages.workers import Worker
 from register.device import Device
 
@@ -23,7 +23,9 @@ SORTS: Final = (
 )
 SORT: Final = "^-?(" + "|".join(SORTS) + ")$"
 PAGE_SIZE: Final = 50
-_STATE_ORDER: Final[Mapping[str, int]] = {"silent": 0, "absent": 1, "working": 2}
+BEHIND_PERCENT: Final = 75
+"""Of what a worker should do, over ten minutes and over an hour; chance alone takes a tenth at most."""
+_STATE_ORDER: Final[Mapping[str, int]] = {state: number for number, state in enumerate(STATES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,11 @@ class Row:
         self.unit = unit
 
 
-def rows_of(workers: Mapping[str, Worker], units: Iterable[Device], now_us: int) -> list[Row]:
-    """All lines; `workers` by names in small letters, `units` those that are registered today."""
+def rows_of(workers: Mapping[str, Worker], units: Iterable[Device], now_us: int, since_us: int) -> list[Row]:
+    """All lines; `workers` by names in small letters, `units` those that are registered today.
+
+    `since_us` is when counting began.
+    """
     unit_of: dict[str, Device] = {}
     absent: list[Row] = []
     for unit in units:
@@ -70,12 +75,24 @@ def rows_of(workers: Mapping[str, Worker], units: Iterable[Device], now_us: int)
                 unit_of[name] = unit
         if worker not in workers and number not in workers:
             absent.append(Row(unit.worker, "absent", None, unit))
-    working_from = now_us - WORKING_US
-    rows = [
-        Row(one.name, "working" if one.last_us >= working_from else "silent", one, unit_of.get(name))
-        for name, one in workers.items()
-    ]
+    rows: list[Row] = []
+    for name, one in workers.items():
+        of_worker = unit_of.get(name)
+        rows.append(Row(one.name, _state_of(one, of_worker, now_us, since_us), one, of_worker))
     return rows + absent
+
+
+def _state_of(worker: Worker, unit: Device | None, now_us: int, since_us: int) -> State:
+    """Measured by the nominal hashrate of the unit, or else by the worker's own day."""
+    if worker.last_us < now_us - WORKING_US:
+        return "silent"
+    if since_us > now_us - HOUR_US:
+        return "working"  # too little is known
+    wanted = unit.nominal_ghs * 10**9 if unit else worker.over_day(now_us, since_us)
+    least = wanted * BEHIND_PERCENT // 100
+    if worker.over(now_us, since_us, 3600) >= least or worker.over(now_us, since_us, 600) >= least:
+        return "working"
+    return "behind"
 
 
 def counts_of(rows: Sequence[Row]) -> Counter[str]:

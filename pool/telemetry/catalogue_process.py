@@ -64,6 +64,18 @@ DATABASE: Final = Subject(
             LEDGER,
             absent="there is no replica, or the role may not see it (`pg_monitor`)",
         ),
+        Series(
+            "dmpool_metrics_read_timestamp_seconds",
+            "gauge",
+            ("part",),
+            "When a part of this ledger's metrics was last read from PostgreSQL.",
+            "within the last two minutes",
+            "Older while PostgreSQL is up: the series of that part keep old values. `metrics_unread` in the "
+            "log says whether the database refuses or is too slow.",
+            LEDGER,
+            ("MetricsOld",),
+            absent=_NOT_READ,
+        ),
     ),
 )
 

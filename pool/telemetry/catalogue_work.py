@@ -314,7 +314,7 @@ BLOCKS: Final = Subject(
             ("place",),
             "Own blocks looked up after they were sent, by where they were.",
             "`in_chain` only",
-            "Any other place: a block of ours is in no best chain. See the verdicts, and the chain.",
+            "`off_chain`: a race was lost. `unknown`: a node lost our block. `silent`: no node said.",
             GATEWAY,
             ("BlockNotInChain",),
             absent="no block was found since the start",

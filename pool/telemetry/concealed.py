@@ -17,9 +17,11 @@ MARK: Final = "(secret)"
 SHORTEST: Final = 6
 """Shorter ones would be found in half of all words; credentials in a url are found however short."""
 _LOOKS_SECRET: Final = re.compile(
-    r"(?P<url>://[^\s/:@'\"]{0,200}:)[^\s@'\"]{1,200}(?=@)"
+    r"(?P<url>://[^\s/:@'\"]{0,200}:)[^\s'\"]{1,200}(?=@)"
+    r"|(?P<bot>/bot)[0-9]+:[A-Za-z0-9_-]{20,}"
     r"|(?P<header>\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}"
-    r"|(?P<word>\b(?:password|passphrase|passwd|token|secret)[\"']?\s*[=:]\s*)[^\s,;&]+",
+    r"|(?P<word>(?:\b|_)(?:password|passphrase|passwd|token|secret|api_?key)[\"']?\s*[=:]\s*)"
+    r"(?:\"[^\"]*\"|'[^']*'|[^\s,;&]+)",
     re.IGNORECASE,
 )
 _SECRET_KEY: Final = re.compile(

@@ -1,8 +1,8 @@
 """The listener of every process: /metrics, /healthz and /readyz, from threads beside the event loop.
 
 It answers when the loop is stuck, which is what /healthz is for. A stranger in its network keeps nobody out:
-connections are counted, and of too many the oldest ends, which has had its time; each has a limit of time as a
-whole, few scrapes are made at once, only GET and HEAD are answered, and nothing that comes is written down.
+connections are counted, and of too many the oldest ends; each has a limit of time as a whole; few scrapes are
+made at once; only GET and HEAD are answered, and nothing that comes is written down.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class _Server(WSGIServer):
         self.setup_environ()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Give a connection to a thread, and where there are too many end the one that has been here longest."""
+        """Give a connection to a thread; where there are too many, end the one that came first."""
         oldest = None
         with self._lock:
             if len(self._open) >= CONNECTIONS:

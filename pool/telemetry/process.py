@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 RESTART_SECONDS: Final = 5.0
 LAG_SECONDS: Final = 0.25
-PROBE_SECONDS: Final = 5.0
+PROBE_SECONDS: Final = 2.0
 ANSWER_SECONDS: Final = 10.0
 """A probe that takes longer counts as no answer."""
 

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from importlib.metadata import version
 from typing import Protocol
 
+from prometheus_client import Gauge
 from prometheus_client.core import Metric
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import ledger_metrics
 from pool.account_metrics import AccountMetrics
+from pool.clock import unix_microseconds
 from pool.config import Settings
 from pool.database_metrics import DatabaseMetrics
 from pool.income_metrics import IncomeMetrics
 from pool.live_register import LiveRegister
 from pool.metrics import Metrics
+from pool.reading import keep_reading
 from pool.register_metrics import RegisterMetrics
 from pool.report_metrics import ReportMetrics
 from pool.sale_metrics import SaleMetrics
 from pool.statement_now import office_of
 from register.rules import Rules
 
+Read = Callable[[], Awaitable[None]]
+
 
 class _Reader(Protocol):
-    async def follow(self) -> None: ...
+    @property
+    def every(self) -> float: ...
+    async def read(self) -> None: ...
     def collect(self) -> Iterable[Metric]: ...
 
 
@@ -43,7 +51,23 @@ def readers(
     }
     for one in collectors.values():
         metrics.registry.register(one)
-    return {
-        "ledger metrics": lambda: ledger_metrics.follow(engine, metrics, live, office),
-        **{name: one.follow for name, one in collectors.items()},
+    reads: dict[str, tuple[Read, float]] = {
+        "ledger metrics": (
+            lambda: ledger_metrics.read(engine, metrics, unix_microseconds()),
+            ledger_metrics.READ_SECONDS,
+        ),
+        "held metrics": (
+            lambda: ledger_metrics.read_held(engine, metrics, live, office, unix_microseconds()),
+            ledger_metrics.HELD_SECONDS,
+        ),
+        **{name: (one.read, one.every) for name, one in collectors.items()},
     }
+    read_at = metrics.make.gauge("dmpool_metrics_read_timestamp_seconds")
+    return {
+        name: partial(keep_reading, read, every, name, _noting(read_at, name))
+        for name, (read, every) in reads.items()
+    }
+
+
+def _noting(read_at: Gauge, part: str) -> Callable[[], None]:
+    return lambda: read_at.labels(part).set_to_current_time()

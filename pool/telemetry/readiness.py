@@ -19,6 +19,7 @@ JOB_SECONDS: Final = 60.0
 """A job that is older is no work that miners should be sent to."""
 LEDGER_SECONDS: Final = 60.0
 AWAY: Final = "PostgreSQL does not answer"
+DEAF: Final = "does not listen"
 
 Answers = Callable[[], bool | None]
 """Whether PostgreSQL answered when it was asked last; None before that."""
@@ -30,7 +31,7 @@ def gateway_condition(gateway: Gateway, answers: Answers) -> Condition:
     if gateway.control.draining:
         reasons.append("drains: miners are sent to another gateway")
     elif not gateway.server.addresses:
-        reasons.append("does not listen")
+        reasons.append(DEAF)
     job_at = gateway.work.job_at
     if job_at is None:
         reasons.append("has no job yet: no node gives work")
@@ -56,8 +57,10 @@ def ledger_condition(ledger: Ledger, answers: Answers) -> Condition:
     return Condition()
 
 
-def web_condition(answers: Answers) -> Condition:
-    """Can it show anything?"""
+def web_condition(listens: bool, answers: Answers) -> Condition:
+    """Can it be asked, and show anything?"""
+    if not listens:
+        return Condition((DEAF,))
     match answers():
         case True:
             return Condition()

@@ -219,6 +219,23 @@ class AlarmWorld:
 
         await until(none_fires, f"to clear: {names}", 120)
 
+    async def told(self, *names: str) -> None:
+        """Wait until the pool's inbox has these alarms."""
+        missing = set(names)
+
+        async def all_there() -> bool:
+            async with self.engine.connect() as connection:
+                rows = await connection.execute(
+                    sa.text("SELECT subject, data FROM notice WHERE kind = 'alarm'")
+                )
+                found = " ".join(f"{row.subject} {row.data}" for row in rows)
+            missing.difference_update([name for name in missing if name in found])
+            return not missing
+
+        with contextlib.suppress(AssertionError):
+            await until(all_there, "notices", 60)
+        assert not missing, f"never told: {missing}"
+
     async def as_superuser(self, statement: str) -> None:
         """What nobody may do: past triggers and constraints."""
         async with self.engine.begin() as connection:

@@ -1,6 +1,7 @@
 """Faults that are really caused: each alarm sounds, the fault is mended, and it is silent again.
 
-One pool lives through all of them, so that what does not belong together can be done at once.
+One pool lives through all of them, so that what does not belong together can be done at once. What is told to
+people reaches the pool's own inbox before the fault is mended: Alertmanager brings it there.
 """
 
 from __future__ import annotations
@@ -44,7 +45,6 @@ async def test_every_fault_is_told_and_so_is_its_end(tmp_path: Path) -> None:
         await without_nodes_and_postgresql(world)
         await nodes_apart_and_a_journal_that_does_not_balance(world)
         await without_a_ledger(world)
-        await told_to_people(world)
 
 
 async def only_what_is_wrong_sounds(world: AlarmWorld) -> None:
@@ -72,9 +72,9 @@ async def without_nodes_and_postgresql(world: AlarmWorld) -> None:
     told = await world.watchers.handed_on()
     assert {"DatabaseDown", "NodeDown", "RejectsHigh"} <= told["active"]
     assert {"SpoolNotDraining", "AcknowledgedNotApplied", "NoJob"} <= told["suppressed"]
-    await asyncio.gather(
-        asyncio.to_thread(world.postgres.start), *(node.start() for node in world.nodes), flooding
-    )
+    await asyncio.gather(asyncio.to_thread(world.postgres.start), flooding)
+    await world.told("DatabaseDown", "NodeDown")  # though there was nobody to tell while it began
+    await asyncio.gather(*(node.start() for node in world.nodes))
     await world.bring_together()
     await world.silent("NoJob", "NodeDown", "DatabaseDown", "SpoolNotDraining", "AcknowledgedNotApplied")
 
@@ -82,6 +82,7 @@ async def without_nodes_and_postgresql(world: AlarmWorld) -> None:
 async def nodes_apart_and_a_journal_that_does_not_balance(world: AlarmWorld) -> None:
     """A node is talked out of a block, an account out of a satoshi (I3); the faults from birth are mended."""
     await world.sounds(DiskFills="critical")
+    await world.told(*BORN)
     world.certificates.renew(dt.datetime.now(dt.UTC) + dt.timedelta(days=90))
     world.watchers.full_disk = False
     world.watchers.reload()
@@ -93,6 +94,7 @@ async def nodes_apart_and_a_journal_that_does_not_balance(world: AlarmWorld) -> 
     await until(lambda: booked(world), "a reward in the journal")
     await world.as_superuser(SKEW.format(change="debit = debit + 1, closing = closing + 1"))
     await world.sounds("TipsDiverge", JournalDoesNotBalance="critical")
+    await world.told("JournalDoesNotBalance")
     await second.rpc("reconsiderblock", block)
     await world.bring_together()
     await world.as_superuser(SKEW.format(change="debit = debit - 1, closing = closing - 1"))
@@ -110,6 +112,7 @@ async def without_a_ledger(world: AlarmWorld) -> None:
     """The ledger is killed, and comes back with the law in its rules."""
     await asyncio.to_thread(world.ledger.kill)
     await world.sounds("NoActiveLedger", TargetDown="critical")
+    await world.told("NoActiveLedger", "TargetDown")
     world.ledger.unknown_device = "strict"
     await asyncio.to_thread(world.ledger.start)
     await until(lambda: strict(world), "a ledger that tells the law")
@@ -119,16 +122,3 @@ async def without_a_ledger(world: AlarmWorld) -> None:
 
 async def strict(world: AlarmWorld) -> bool:
     return bool(await world.watchers.query('dmpool_licence_enforcement{mode="strict"} == 1'))
-
-
-async def told_to_people(world: AlarmWorld) -> None:
-    """Alertmanager brought all of it to the inbox of the pool, but what only followed from something else."""
-    wanted = BORN | {"DatabaseDown", "NodeDown", "JournalDoesNotBalance", "NoActiveLedger", "TargetDown"}
-
-    async def told() -> bool:
-        async with world.engine.connect() as connection:
-            rows = await connection.execute(sa.text("SELECT subject, data FROM notice WHERE kind = 'alarm'"))
-            found = " ".join(f"{row.subject} {row.data}" for row in rows)
-        return all(name in found for name in wanted)
-
-    await until(told, f"notices of {wanted}", 60)

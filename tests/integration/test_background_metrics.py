@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
@@ -20,20 +22,24 @@ from structlog.typing import EventDict
 from pool import account_metrics, ledger_metrics
 from pool.account_metrics import AccountMetrics
 from pool.clock import instant
+from pool.config import DEMO, Settings
 from pool.database_metrics import DatabaseMetrics
 from pool.ledger import Ledger
 from pool.live_register import LiveRegister
 from pool.log_section import WitnessSection
 from pool.metrics import Metrics
+from pool.reading import DatabaseAway, reading
 from pool.report_metrics import VERIFY_US, ReportMetrics, key_ends
 from pool.signing_section import CmsSection
 from pool.statement_now import Office
 from pool.tables import batch
+from pool.telemetry.readers import readers
 from reporting.keyring import Key
 from reporting.note import parse_key
 from tests.integration.audit_world import MORNING, Days
 from tests.integration.ledger_world import DAY, NOON, RULES, World
 from tests.integration.log_world import LogWorld, Witness, serving
+from tests.pool.fakes import until
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
@@ -238,6 +244,48 @@ async def test_what_waits_for_the_ledger_grows_old_until_it_is_taken(engine: Asy
     assert value("ledger_batches_applied_total") == value("ledger_batch_seconds_count") == 2
 
 
+async def test_what_is_not_read_is_told_once_and_the_others_go_on(
+    engine: AsyncEngine, told: list[EventDict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table that is locked, another schema: the numbers are old then, and somebody must know."""
+    metrics, settings = Metrics(), Settings(**DEMO)
+    monkeypatch.setattr(DatabaseMetrics, "every", 0.02)
+    works = readers(metrics, engine, LiveRegister(engine), settings, RULES)
+    read = works["database metrics"]
+
+    def read_at() -> float | None:
+        return metrics.registry.get_sample_value(
+            "dmpool_metrics_read_timestamp_seconds", {"part": "database metrics"}
+        )
+
+    monkeypatch.setattr("pool.database_metrics._OLDEST", sa.text("SELECT xact_start FROM no_such_table"))
+    following = asyncio.create_task(cast("Any", read()))
+    try:
+        await until(lambda: len(told) == 1)
+        assert read_at() is None
+        await asyncio.sleep(0.2)
+        monkeypatch.undo()
+        await until(lambda: read_at() is not None and len(told) == 2)
+    finally:
+        following.cancel()
+    assert [(one["event"], one["log_level"], one["part"]) for one in told] == [
+        ("metrics_unread", "warning", "database metrics"),
+        ("metrics_read_again", "info", "database metrics"),
+    ]
+
+
+async def test_a_locked_table_holds_no_reader_up_for_ever(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_metrics, "reading", partial(reading, seconds=0.2))
+    metrics = Metrics()
+    async with engine.begin() as connection:
+        await connection.execute(sa.text("LOCK TABLE batch, account_day IN ACCESS EXCLUSIVE MODE"))
+        async with asyncio.timeout(5):
+            with pytest.raises(DatabaseAway):
+                await ledger_metrics.read(engine, metrics, NOON)
+
+
 # Accounts
 
 
@@ -279,11 +327,19 @@ async def test_accounts_tell_what_the_books_have(engine: AsyncEngine) -> None:
     await world.tell(world.share(1, "rig1"))
     await world.work()
     await metrics.read()
-    for now in (told_, (await accounts_of(world))[1]):
+    restarted, told_again = await accounts_of(world)
+    for now in (told_, told_again):
         assert now("account_shares_total", account="miner1", verdict="accepted") == 3
         assert now("account_work_hashes_total", account="miner1") == 48
         assert now("account_devices", account="miner1", state="seen_today") == 1
         assert now("account_shares_total", account="miner2", verdict="accepted") is None
+    # A gateway that was cut off for days brings work of days that are counted already.
+    await world.tell(world.share(1, "rig1", at_us=NOON))
+    await world.work()
+    world.now_us += HOUR_US
+    await restarted.read()
+    assert told_again("account_work_hashes_total", account="miner1") == 64
+    assert told_again("account_shares_total", account="miner1", verdict="accepted") == 4
 
 
 async def test_those_with_the_most_work_are_told_and_the_others_counted(

@@ -102,6 +102,38 @@ def test_with_each_profile_dmpool_waits_for_what_it_needs_and_has_room_for_its_m
     assert compose()["networks"]["inside"]["internal"] is True
 
 
+@pytest.mark.parametrize(("name", "server"), [("dmpool.toml", "bitcoind"), ("alertmanager.yml", "web")])
+def test_who_lets_in_one_network_alone_is_called_by_its_name_there(name: str, server: str) -> None:
+    """On two networks a service's own name may be found on either."""
+    alias = f"{server}.dmpool"
+    assert compose()["services"][server]["networks"]["inside"] == {"aliases": [alias]}
+    named = re.findall(rf"//({server}[a-z.]*):", (CONFIGS / "compose" / name).read_text("utf-8"))
+    assert set(named) == {alias}
+
+
+def test_bitcoind_keeps_its_data_in_our_volume_and_needs_no_root() -> None:
+    """The image's own script wants to be root, and names a folder with a volume that nobody keeps."""
+    service = compose()["services"]["bitcoind"]
+    assert service["entrypoint"] == ["bitcoind"]
+    (folder,) = [word.partition("=")[2] for word in service["command"] if word.startswith("-datadir=")]
+    assert f"bitcoind:{folder}" in service["volumes"]
+
+
+def test_the_role_that_strangers_talk_to_sees_no_keys() -> None:
+    services = compose()["services"]
+    holders = {name for name, one in services.items() if "keys:/var/lib/dmpool/keys" in one["volumes"]}
+    assert holders == {"ledger"}
+    assert " /var/lib/dmpool/keys\n" in (HOUSE / "Dockerfile").read_text("utf-8"), (
+        "a new volume has its owner"
+    )
+
+
+def test_no_secret_of_compose_can_be_committed_or_built_in() -> None:
+    for name in (".gitignore", ".dockerignore"):
+        kept_out = {line.rstrip("/") for line in (HOUSE / name).read_text("utf-8").splitlines()}
+        assert {"configs/compose/secrets", "configs/compose/tls", "configs/compose/.env"} <= kept_out
+
+
 @pytest.fixture(scope="module")
 def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What make_secrets.sh makes."""
@@ -113,6 +145,7 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_secrets_are_made_once_and_for_one_reader_each(secrets: Path) -> None:
     assert {path.name for path in secrets.iterdir()} == compose()["secrets"].keys()
     assert {path.stat().st_mode & 0o777 for path in secrets.iterdir()} == {0o400}
+    assert {path.name for path in secrets.iterdir() if not path.stat().st_size} == {"mail.password"}
     before = {path.name: path.read_bytes() for path in secrets.iterdir()}
     subprocess.run([CONFIGS / "compose/make_secrets.sh", secrets], check=True, capture_output=True)
     assert {path.name: path.read_bytes() for path in secrets.iterdir()} == before
@@ -127,9 +160,13 @@ def test_the_secrets_are_made_once_and_for_one_reader_each(secrets: Path) -> Non
 def test_bitcoind_and_dmpool_read_their_files_and_know_each_other(secrets: Path, tmp_path: Path) -> None:
     """The password that one has as a hash is the one that the other shows."""
     rpc, zmq = free_port(), free_port()
-    here = [("/run/secrets", str(secrets)), ("bitcoind:8332", f"127.0.0.1:{rpc}"), ("=8332", f"={rpc}")]
+    here = [
+        ("/run/secrets", str(secrets)),
+        ("bitcoind.dmpool:8332", f"127.0.0.1:{rpc}"),
+        ("=8332", f"={rpc}"),
+    ]
     here += [
-        ("bitcoind:28332", f"127.0.0.1:{zmq}"),
+        ("bitcoind.dmpool:28332", f"127.0.0.1:{zmq}"),
         ("0.0.0.0:28332", f"127.0.0.1:{zmq}"),
         ("0.0.0.0", "127.0.0.1"),
     ]
@@ -195,11 +232,25 @@ def amtool() -> str:
 
 
 @pytest.mark.parametrize("name", ["alertmanager.yml", "compose/alertmanager.yml"])
-def test_alertmanager_reads_its_file(name: str) -> None:
-    done = subprocess.run(
-        [amtool(), "check-config", CONFIGS / name], capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize("mail", [False, True], ids=["inbox", "mail-too"])
+def test_alertmanager_reads_its_file(name: str, mail: bool, tmp_path: Path) -> None:
+    """As it stands, and with the second receiver that it has an example of."""
+    text = (CONFIGS / name).read_text("utf-8")
+    file = tmp_path / "alertmanager.yml"
+    file.write_text(re.sub(r"^( +)#(- |  )", r"\1\2", text, flags=re.M) if mail else text)
+    done = subprocess.run([amtool(), "check-config", file], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    read = yaml.safe_load(file.read_text())
+    first = read["route"]["routes"][0]
+    assert (first["receiver"], first.get("continue", False)) == (
+        ("mail", True) if mail else ("dmpool", False)
+    )
+    if mail:
+        (sent,) = read["receivers"][1]["email_configs"]
+        folder = "/run/secrets/" if "/" in name else ""
+        assert sent["auth_password_file"] == f"{folder}mail.password"
+        assert sent.get("require_tls", True)
+    assert "mail.password" in compose()["services"]["alertmanager"]["secrets"]
 
 
 def test_the_files_of_compose_say_what_those_of_a_machine_say() -> None:
@@ -227,6 +278,8 @@ def test_grafana_finds_its_dashboards_and_prometheus() -> None:
     provisioning = CONFIGS / mounts["/etc/grafana/provisioning"]
     (source,) = yaml.safe_load((provisioning / "datasources/prometheus.yaml").read_text())["datasources"]
     assert source["url"].strip("${}") in service["environment"]
+    home = Path(service["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    assert (CONFIGS / mounts[str(home.parent)] / home.name).exists()
     (provider,) = yaml.safe_load((provisioning / "dashboards/dmpool.yaml").read_text())["providers"]
     folder = CONFIGS / mounts[provider["options"]["path"]]
     boards = [json.loads(path.read_text()) for path in folder.glob("*.json")]

@@ -89,6 +89,10 @@ _EMPTY: Final[dict[str, tuple[str, ...]]] = {
         "dmpool-reports / Lag of the replicas / A",
         'dmpool_database_replication_lag_seconds{instance=~"$instance"}',
     ),
+    "no node lost a block": (
+        "rule BlockNotInChain critical",
+        'dmpool_block_checks_total{place="unknown"}',
+    ),
     "no request failed": ('dmpool_http_requests_total{code="5xx"}',),
     "a part of all shares is told from a thousand shares on": (
         "rule RejectsHigh critical",
@@ -101,9 +105,9 @@ _EMPTY: Final[dict[str, tuple[str, ...]]] = {
 NONE_HERE: Final = {place: reason for reason, places in _EMPTY.items() for place in places}
 """What rightly gives nothing, by where it stands or by the series that is asked for."""
 BY_CHANCE: Final = {
-    "rule BlockNotInChain critical": "two blocks may be found at once",
-    'dmpool_block_checks_total{place!="in_chain"}': "the same",
-    'ALERTS{alertstate="firing",severity="critical"}': "and this is what sounds then",
+    "rule BlockNotInChain warning": "two blocks may be found at once",
+    'dmpool_block_checks_total{place=~"off_chain|silent"}': "the same",
+    'ALERTS{alertstate="firing",severity="critical"}': "a machine that is slow for a while",
     'ALERTS{alertstate="firing",severity="warning"}': "a block that lost such a race is an orphan",
 }
 """What a pool of three machines on a chain without difficulty decides anew each time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,13 +14,15 @@ import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import register_auth, status
-from pool.pages import account_reader, live, miner_access, miner_page
+from pool.database import create_engine
+from pool.pages import account_reader, live, miner_access, miner_page, worker_reader
 from pool.pages.technician import LINK_SECONDS
+from pool.pages.workers import DAY_US
 from pool.records import Share
 from pool.wording import bitcoin, hashrate
 from register.catalogue import text
 from register.miner import LANGUAGES
-from tests.conftest import Furnish
+from tests.conftest import Furnish, administer, named
 from tests.integration import chromium
 from tests.integration.chromium import Browser, running_chromium
 from tests.integration.ledger_world import DAY, World
@@ -41,6 +44,8 @@ from tests.integration.register_site import TOKENS
 from tests.integration.test_web import HOSTILE
 from tests.integration.web_world import SHARE, SHARE_WORK, Site, serving
 
+SMALL_PHONE = (320, 640)
+
 
 @pytest_asyncio.fixture
 async def template(furnish: Furnish) -> str:
@@ -61,29 +66,51 @@ async def site(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(status, "KEEP_SECONDS", 0)
     monkeypatch.setattr(account_reader, "KEEP_SECONDS", 0)
     monkeypatch.setattr(account_reader, "COUNT_SECONDS", 0)
+    monkeypatch.setattr(worker_reader, "FORGET_SECONDS", 0)
     monkeypatch.setattr(miner_page, "LIVE_SECONDS", 0.1)
     async with serving(world.engine, world, tmp_path) as made:
         yield made
 
 
+reads = pytest.mark.asyncio(loop_scope="module")
+"""A test that changes nothing: all of them share a pool."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shown(
+    postgres: str, furnish: Furnish, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Site]:
+    """The pages of one pool in which nothing happens."""
+    memory = await furnish("tokens", with_tokens)
+    await administer(postgres, "CREATE DATABASE shown TEMPLATE tokens STRATEGY FILE_COPY")
+    engine = create_engine(named(postgres, "shown"))
+    world = World(engine)
+    world.recall(memory)
+    async with serving(engine, world, tmp_path_factory.mktemp("shown")) as made:
+        yield made
+    await engine.dispose()
+    await administer(postgres, "DROP DATABASE shown WITH (FORCE)")
+
+
 # Who sees it
 
 
+@reads
 async def test_it_opens_for_its_miner_and_for_the_people_of_the_register_alone(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    shown: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(register_auth, "ATTEMPTS", 1000)
     paths = ("", "/hashrate.svg", "/worker?name=rig3", "/qr.svg?name=rig3", "/technician", "/live")
     for path in (*(PAGE + one for one in paths), API, f"{API}/workers", f"{API}/hashrate"):
         for token in (None, "nobody's", OTHER, TOKENS["former"]):
-            told = await get(site, path, token)
+            told = await get(shown, path, token)
             assert told.code == 401, path
             assert told.headers["WWW-Authenticate"].startswith("Basic ")
             assert "rig3" not in told.text
-    assert (await get(site, PAGE, TOKENS["audit"])).code == 200
-    assert (await get(site, "/miners/miner2")).code == 401
-    assert (await get(site, "/miners/nobody", TOKENS["audit"])).code == 404
-    bearer = await get(site, API, None, Authorization=f"Bearer {OWN}")
+    assert (await get(shown, PAGE, TOKENS["audit"])).code == 200
+    assert (await get(shown, "/miners/miner2")).code == 401
+    assert (await get(shown, "/miners/nobody", TOKENS["audit"])).code == 404
+    bearer = await get(shown, API, None, Authorization=f"Bearer {OWN}")
     assert (bearer.code, bearer.headers["Cache-Control"]) == (200, "private, no-cache")
 
 
@@ -94,9 +121,10 @@ async def test_wrong_tokens_and_many_requests_are_turned_away(
     async with serving(world.engine, world, tmp_path) as site:
         codes = [(await get(site, PAGE, f"guess {number}")).code for number in range(12)]
         assert (codes[:10], codes[10:]) == ([401] * 10, [429] * 2)
-        own = [await get(site, PAGE) for _ in range(4)]
-        assert [one.code for one in own] == [200, 200, 200, 429], (
-            "its own token is heard; then it is too often"
+        assert {(await get(site, f"{PAGE}/link/guess", None)).code for _ in range(8)} == {404}
+        own = [await get(site, f"{PAGE}/qr.svg") for _ in range(16)]
+        assert [one.code for one in own] == [200] * 15 + [429], (
+            "behind a proxy all come from one address: strangers' guesses do not use up the miner's requests"
         )
         assert int(own[-1].headers["Retry-After"]) >= 1
         assert (await get(site, "/miners/miner2", OTHER)).code == 200, "another account is another matter"
@@ -105,28 +133,30 @@ async def test_wrong_tokens_and_many_requests_are_turned_away(
 # What it says
 
 
-async def test_page_and_api_say_the_same_in_each_language(site: Site) -> None:
-    told = (await get(site, API)).json
+@reads
+async def test_page_and_api_say_the_same_in_each_language(shown: Site) -> None:
+    told = (await get(shown, API)).json
     for language in LANGUAGES:
-        page = (await get(site, f"{PAGE}?lang={language}")).text
+        page = (await get(shown, f"{PAGE}?lang={language}")).text
         words = plain(page)
         assert f'<html lang="{language}">' in page
         for message in ("workers", "earnings", "notices", "rejects", "reject_low_difficulty"):
             assert text(language, f"page.{message}") in words, message  # type: ignore[arg-type]
-        for shown in (
+        for written in (
             *(hashrate(told[one]) for one in ("hashrate_10m", "hashrate_1h", "hashrate_24h")),
             *(bitcoin(told["money"][one]) for one in ("earned_today_sat", "payable_sat", "immature_sat")),
             *(bitcoin(told["preview"]["amount_sat"]), told["licence"]["number"], "rig12"),
             "stratum+tcp://127.0.0.1:3333",
         ):
-            assert shown in words, shown
+            assert written in words, written
         assert not re.search(r"\b(page|statement)\.[a-z]", words)
 
 
-async def test_money_and_preview_are_the_statements_own(site: Site) -> None:
+@reads
+async def test_money_and_preview_are_the_statements_own(shown: Site) -> None:
     """I2, I4: the same integers by the same code."""
-    told = (await get(site, API)).json
-    day = (await get(site, f"/statements/miner1/{DAY}.json")).json
+    told = (await get(shown, API)).json
+    day = (await get(shown, f"/statements/miner1/{DAY}.json")).json
     assert told["money"]["earned_today_sat"] == day["credited_sat"] - day["reversed_sat"] > 0
     for one in ("immature_sat", "payable_sat", "paying_sat"):
         assert told["money"][one] == day["closing"][one]
@@ -135,8 +165,9 @@ async def test_money_and_preview_are_the_statements_own(site: Site) -> None:
     assert told["rejected"] == {"low-difficulty": 1, "stale": 1}
 
 
-async def test_workers_are_listed_with_what_they_did(site: Site) -> None:
-    listed = (await get(site, f"{API}/workers?size=100")).json
+@reads
+async def test_workers_are_listed_with_what_they_did(shown: Site) -> None:
+    listed = (await get(shown, f"{API}/workers?size=100")).json
     workers = {one["name"]: one for one in listed["workers"]}
     assert set(workers) == {
         "a",
@@ -159,8 +190,8 @@ async def test_workers_are_listed_with_what_they_did(site: Site) -> None:
     assert workers["rig3"]["unit"]["registry_number"] == "miner1-rig3"
     assert workers["rig12"]["unit"] is None
     assert workers["rig3"]["last_share_at"] == "2026-11-24T11:57:00+05:00"
-    assert (await get(site, f"{API}/workers/RIG3")).json == workers["rig3"]
-    assert (await get(site, f"{API}/workers/rig99")).code == 404
+    assert (await get(shown, f"{API}/workers/RIG3")).json == workers["rig3"]
+    assert (await get(shown, f"{API}/workers/rig99")).code == 404
 
 
 LISTS = {
@@ -174,27 +205,30 @@ LISTS = {
 }
 
 
-async def test_the_list_is_sorted_searched_and_paged(site: Site) -> None:
+@reads
+async def test_the_list_is_sorted_searched_and_paged(shown: Site) -> None:
     for query, names in LISTS.items():
-        told = (await get(site, f"{API}/workers?{query}")).json
+        told = (await get(shown, f"{API}/workers?{query}")).json
         assert [one["name"] for one in told["workers"]] == names, query
-        assert f">{names[0]}</a>" in (await get(site, f"{PAGE}?{query}")).text
+        assert f">{names[0]}</a>" in (await get(shown, f"{PAGE}?{query}")).text
 
 
-async def test_a_question_that_cannot_be_is_refused_to_programs_and_forgiven_to_people(site: Site) -> None:
+@reads
+async def test_a_question_that_cannot_be_is_refused_to_programs_and_forgiven_to_people(shown: Site) -> None:
     """I10."""
     for query in ("sort=speed", "page=0", "size=1001", "state=odd", "search=" + "a" * 65):
-        assert (await get(site, f"{API}/workers?{query}")).code == 422, query
-        assert (await get(site, f"{PAGE}?{query}")).code == 200, query
+        assert (await get(shown, f"{API}/workers?{query}")).code == 422, query
+        assert (await get(shown, f"{PAGE}?{query}")).code == 200, query
 
 
-async def test_names_of_strangers_are_text(site: Site) -> None:
+@reads
+async def test_names_of_strangers_are_text(shown: Site) -> None:
     for path in (
         PAGE,
         f"{PAGE}/worker?name=%22%3E%3Cscript%3Ealert(1)%3C/script%3E",
         f"{PAGE}?search=%3Cb%3E",
     ):
-        page = (await get(site, path)).text
+        page = (await get(shown, path)).text
         assert "<script>alert" not in page
         assert "<b>" not in page
     assert "&#34;&gt;&lt;script&gt;alert(1)" in page or "No worker fits" in plain(page)
@@ -219,30 +253,32 @@ async def test_twenty_thousand_workers_are_a_short_page(site: Site, world: World
     assert (last["pages"], last["workers"][0]["name"]) == (20, "hall-18999")
 
 
-async def test_pages_pictures_and_the_description_of_the_api(site: Site) -> None:
+@reads
+async def test_pages_pictures_and_the_description_of_the_api(shown: Site) -> None:
     """Kept by no cache, telling no other site where they are."""
     for path in (PAGE, f"{PAGE}/technician", f"{PAGE}/worker?name=rig3"):
-        headers = (await get(site, path)).headers
+        headers = (await get(shown, path)).headers
         assert headers["Cache-Control"] == "private, no-store"
         assert headers["Referrer-Policy"] == "no-referrer"
         assert "'unsafe" not in headers["Content-Security-Policy"]
-    page = (await get(site, f"{PAGE}/worker?name=rig3&lang=en", Host="pool.example.kz:8080")).text
+    page = (await get(shown, f"{PAGE}/worker?name=rig3&lang=en", Host="pool.example.kz:8080")).text
     for words in (
         "<code>miner1.rig3</code>",
         "<code>stratum+tcp://pool.example.kz:3333</code>",
         "miner1-rig3",
     ):
         assert words in page
-    picture = await get(site, f"{PAGE}/qr.svg?name=rig3")
+    picture = await get(shown, f"{PAGE}/qr.svg?name=rig3")
     assert picture.headers["Content-Type"] == "image/svg+xml"
-    assert (await get(site, f"{PAGE}/worker?name=nothing")).code == 404
-    paths = (await get(site, "/openapi.json")).json["paths"]
+    for path in ("/worker", "/worker/live"):
+        assert (await get(shown, f"{PAGE}{path}?name=nothing")).code == 404
+    paths = (await get(shown, "/openapi.json")).json["paths"]
     told = paths["/api/v1/miners/{account}/workers"]["get"]["responses"]
     schema = told["200"]["content"]["application/json"]["schema"]
-    assert set(schema["properties"]) == set((await get(site, f"{API}/workers")).json)
+    assert set(schema["properties"]) == set((await get(shown, f"{API}/workers")).json)
     assert {"401", "404", "422", "429", "503"} <= set(told)
     assert not [path for path in paths if path.startswith("/miners")]
-    points = (await get(site, f"{API}/hashrate")).json
+    points = (await get(shown, f"{API}/hashrate")).json
     assert int(points[-1]["hashrate"]) > 0
 
 
@@ -256,20 +292,21 @@ async def _link(site: Site) -> str:
     return found[1]
 
 
-async def test_a_technicians_link_opens_the_machines_and_no_money(site: Site) -> None:
-    link = await _link(site)
-    page = await get(site, f"{link}?lang=en", None)
+@reads
+async def test_a_technicians_link_opens_the_machines_and_no_money(shown: Site) -> None:
+    link = await _link(shown)
+    page = await get(shown, f"{link}?lang=en", None)
     assert page.code == 200
     assert "rig3" in page.text
     for money in ("Earned", "BTC", "statements", "Payable", "technician"):
         assert money not in plain(page.text)
-    assert (await get(site, f"{link}/worker?name=rig3", None)).code == 200
-    assert (await get(site, f"{link}/hashrate.svg", None)).code == 200
-    assert f'src="{link}/qr.svg?name=rig3"' in (await get(site, f"{link}/worker?name=rig3", None)).text
+    assert (await get(shown, f"{link}/worker?name=rig3", None)).code == 200
+    assert (await get(shown, f"{link}/hashrate.svg", None)).code == 200
+    assert f'src="{link}/qr.svg?name=rig3"' in (await get(shown, f"{link}/worker?name=rig3", None)).text
     for path in (f"{link}/technician", f"{link}/technician.svg"):
-        assert (await get(site, path, None)).code == 404
-    assert (await get(site, link.replace("miner1", "miner2"), None)).code == 404
-    assert (await get(site, f"/statements/miner1/{DAY}", None)).code == 401
+        assert (await get(shown, path, None)).code == 404
+    assert (await get(shown, link.replace("miner1", "miner2"), None)).code == 404
+    assert (await get(shown, f"/statements/miner1/{DAY}", None)).code == 401
 
 
 async def test_a_technicians_link_is_not_made_up_and_ends(site: Site, world: World) -> None:
@@ -308,6 +345,11 @@ async def test_a_stream_sends_what_changed_and_ends_with_the_token_that_opened_i
         await new_token(world.engine, "miner1", "a new one")
         async with asyncio.timeout(20):
             await answer.content.read()
+    async with streaming(site, f"{PAGE}/worker/live?name=rack-1", "a new one") as answer:
+        await parts_of(answer)
+        world.now_us += 2 * DAY_US
+        async with asyncio.timeout(20):
+            await answer.content.read()  # nobody remembers this worker; the stream ends in good order
 
 
 async def test_streams_are_limited_in_all_and_for_each_account(
@@ -351,14 +393,10 @@ async def browser() -> AsyncIterator[Browser]:
         yield made
 
 
-@pytest.mark.parametrize("size", [chromium.DESKTOP, chromium.PHONE], ids=["desktop", "phone"])
-async def test_it_fits_and_every_picture_has_its_words(
-    browser: Browser, site: Site, size: tuple[int, int]
-) -> None:
-    await browser.size(*size)
-    dark = {"name": "prefers-color-scheme", "value": "dark"}
-    await browser.ask("Emulation.setEmulatedMedia", features=[dark] if size == chromium.PHONE else [])
-    for path in (f"{PAGE}?lang=kk", f"{PAGE}/worker?name=rig3&lang=ru", f"{PAGE}/technician", "/?lang=kk"):
+async def test_it_fits_and_every_picture_has_its_words(browser: Browser, site: Site) -> None:
+    paths = (f"{PAGE}?lang=kk", f"{PAGE}/worker?name=rig3&lang=ru", f"{PAGE}/technician", "/?lang=kk")
+    for size, path in itertools.product((chromium.DESKTOP, SMALL_PHONE), paths):
+        await browser.size(*size)
         await browser.open(site.url + path)
         assert await browser.evaluate("document.documentElement.scrollWidth") <= size[0], path
         assert await browser.evaluate(

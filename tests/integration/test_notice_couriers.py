@@ -6,8 +6,10 @@ import asyncio
 import datetime as dt
 import json
 import re
+import ssl
+import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pool import register_store
 from pool.notices import courier as courier_module
-from pool.notices import outbox, store
-from pool.notices.courier import TRIES
+from pool.notices import outbox, sending, store
+from pool.notices.courier import TRIES, sender_of
 from pool.notices.email import Email
 from pool.notices.notice import Draft, Message
 from pool.notices.sending import NotSent
@@ -158,17 +160,6 @@ async def test_a_receiver_that_never_ends_its_answer_has_the_notice_once(
     assert await states(world) == [("sent", 1)]
 
 
-async def test_how_long_to_wait_is_understood_in_any_case(world: World, tmp_path: Path) -> None:
-    answer = b"HTTP/1.1 429 Too Many\r\nretry-after: 77\r\nContent-Length: 0\r\n\r\n"
-    async with receiving() as receiver, answering(answer) as (url, _):
-        receiver.url = url
-        section = webhook(receiver, tmp_path)
-        await desk_of(world, [section]).tick()
-        await tell(world, "a")
-        await desk_of(world, [section]).tick()
-        assert 77 <= await courier_of(world, section).step() <= 78
-
-
 async def test_a_mail_server_that_serves_nobody_now_does_not_refuse_the_mail(tmp_path: Path) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"554 no service here\r\n")
@@ -186,6 +177,26 @@ async def test_a_mail_server_that_serves_nobody_now_does_not_refuse_the_mail(tmp
         await Email(section, "Pool").send(message)
     server.close()
     assert not refused.value.of_message
+
+
+async def test_certificates_are_read_beside_the_loop_that_may_answer_shares(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def context(**more: Any) -> ssl.SSLContext:
+        threads.append(threading.current_thread())
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    monkeypatch.setattr(sending.ssl, "create_default_context", context)
+    mail = {"kind": "email", "name": "mail", "server": "127.0.0.1:1", "sender": "pool@example.kz"}
+    message = Message("k", 1, "alarm", "test", "info", {}, "Subject", "Text")
+    async with receiving() as receiver:
+        for section in (webhook(receiver, tmp_path), *channels({**mail, "recipients": ["a@example.kz"]})):
+            with suppress(NotSent):
+                await sender_of(section, "Pool").send(message)
+    assert len(threads) == 2
+    assert threading.main_thread() not in threads
 
 
 async def test_no_question_grows_with_what_was_sent_whatever_the_plan(world: World) -> None:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
+from pool.clock import instant
 from pool.notices import courier as courier_module
 from pool.notices import outbox, store
 from pool.notices.courier import ASKED_LONGEST_SECONDS, LONGEST_SECONDS, TRIES, pause
@@ -234,7 +235,8 @@ async def test_telegram_is_obeyed_and_its_token_never_told(
         assert path == f"/bot{TOKEN}/sendMessage"
         question = json.loads(body)
         assert question["chat_id"] == "-1007"
-        assert question["text"].endswith(f"{POOL}: NoJob: it is so\n\nDo this.\nrole=ledger")
+        when = f"{instant(world.now_us):%Y-%m-%d %H:%M} UTC"
+        assert question["text"].endswith(f"{POOL}: NoJob: it is so\n{when}\n\nDo this.\nrole=ledger")
         receiver.url = "http://127.0.0.1:1"
         gone = courier_of(world, telegram(receiver, tmp_path))
         await tell(world, "b")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 
 import pytest
 import pytest_asyncio
@@ -194,6 +195,7 @@ async def test_acts_on_a_licence_and_an_address_that_waits(world: World) -> None
     assert kazakh[1].text.startswith("miner1: лицензияның қолданысын тоқтата тұру: L-miner1, 2026 ж. 24 қар")
     (warned,) = await pages(world, 3)
     assert made_up_address("thief") in warned.text
+    assert re.match(r"From 2026-11-\d\d \d\d:\d\d\+05:00 you are paid to ", warned.text)
     assert warned.subject == "A new payout address of yours waits"
     assert "dmpool" not in warned.text
 

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer import Typer
+from typer.testing import CliRunner, Result
 
+from pool import cli_health
 from pool.embedded_postgres import EmbeddedPostgres
 from pool.telemetry.health import STARTING
 from pool.telemetry.readiness import AWAY
@@ -32,6 +35,19 @@ def reasons(pool: PoolProcess, key: str = "reasons") -> dict[str, list[str]]:
     except OSError:
         return {}
     return {role: one[key] for role, one in told["roles"].items()}
+
+
+async def health(pool: PoolProcess, *options: str) -> Result:
+    """`dmpool health`, in this process: it only asks."""
+    return await asyncio.to_thread(
+        CliRunner().invoke, cli_health_app(), [*options, "--config", str(pool.config)]
+    )
+
+
+def cli_health_app() -> Typer:
+    app = Typer()
+    app.command()(cli_health.command)
+    return app
 
 
 async def told(pool: PoolProcess, wanted: dict[str, list[str]]) -> None:
@@ -62,16 +78,16 @@ async def test_readiness_follows_what_happens_to_the_process(
             await starting
             assert manager.recv(100) == b"READY=1"
             await told(pool, READY)
-            well = await asyncio.to_thread(pool.command, "health")
-            assert (well.returncode, well.stdout.count("│ ready")) == (0, 3)
+            well = await health(pool)
+            assert (well.exit_code, well.stdout.count("│ ready")) == (0, 3)
 
             await asyncio.to_thread(server.stop)
             await told(pool, {"gateway": [], "ledger": [AWAY], "web": [AWAY]})
             notes = await asyncio.to_thread(reasons, pool, "notes")
             assert notes["gateway"] == [f"{AWAY}; shares wait in the spool"]
-            unwell = await asyncio.to_thread(pool.command, "health")
-            assert (unwell.returncode, AWAY in unwell.stdout) == (1, True)
-            assert (await asyncio.to_thread(pool.command, "health", "--alive")).returncode == 0
+            unwell = await health(pool)
+            assert (unwell.exit_code, AWAY in unwell.stdout) == (1, True)
+            assert (await health(pool, "--alive")).exit_code == 0
             await asyncio.to_thread(server.start)
             await told(pool, READY)
 

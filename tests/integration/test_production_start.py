@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from pool import app, preflight
 from pool.config import ConfigError, Settings
 from pool.metrics import Metrics
+from pool.process import Process
 from pool.register_replica import RegisterReplica
 from pool.register_store import writing
 from pool.resources import open_nodes
@@ -37,7 +38,7 @@ async def begin(engine: AsyncEngine, directory: Path) -> None:
     replica = RegisterReplica(directory / "register.db")
     roles = frozenset({preflight.Role.GATEWAY})
     nodes = open_nodes(settings, roles)
-    process = app.Process(settings, roles, RULES, engine, nodes, Metrics(), spool, replica)
+    process = Process(settings, roles, RULES, engine, nodes, Metrics(), spool, replica)
     try:
         await app._gateway(process, spool, replica)
     finally:

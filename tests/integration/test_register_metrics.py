@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, generate_latest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from pool import register_metrics, register_store
+from pool import register_store
 from pool.database import create_engine
 from pool.live_register import LiveRegister
-from pool.reading import DatabaseAway
+from pool.reading import DatabaseAway, keep_reading
 from pool.register_metrics import RegisterMetrics
 from pool.tables import register_event
 from register.clerk import Terms
@@ -71,11 +71,10 @@ async def test_the_series_count_what_there_is(engine: AsyncEngine) -> None:
 ALIYA = Actor("aliya", Role.COMPLIANCE)
 
 
-async def test_they_follow_the_register(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_they_follow_the_register(engine: AsyncEngine) -> None:
     await enter_a_troubled_pool(engine)
-    monkeypatch.setattr(register_metrics, "READ_SECONDS", 0.01)
     metrics = metrics_of(engine)
-    following = asyncio.create_task(metrics.follow())
+    following = asyncio.create_task(keep_reading(metrics.read, 0.01, "register metrics"))
     async with register_store.writing(engine, Terms(RULES, "regtest"), ALIYA, "sold") as clerk:
         clerk.exclude_device("miner1-rig1", TODAY)
     async with asyncio.timeout(20):

@@ -149,7 +149,7 @@ async def deployed(place: Site) -> None:
     await enter_alone(
         place.database_url(), "signet", "saryarqa", "061211600012", made_up_address("saryarqa", "tb")
     )
-    await place.follow("deploy", "Prometheus, Alertmanager, Grafana", "Compose")
+    await place.follow("deploy", "Prometheus, Alertmanager, Grafana", "A second way to people", "Compose")
     scraped = (place.root / "etc/prometheus/prometheus.yml").read_text()
     assert all(f"127.0.0.1:{place.ports[port]}" in scraped for port in ("9090", "9096", "9097"))
     answers = await place.follow("deploy", "The first share")

@@ -9,19 +9,33 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from register.catalogue import text
 from register.miner import LANGUAGES
+from tests.conftest import Furnish
 from tests.integration import chromium
 from tests.integration.chromium import Browser, running_chromium
 from tests.integration.entering import enter_miner
 from tests.integration.ledger_world import World
 from tests.integration.test_web import HOSTILE
-from tests.integration.web_world import SHARE, SHARE_WORK, beat, morning, serving
+from tests.integration.web_world import SHARE, SHARE_WORK, a_morning, beat, serving
 
 NARROW = "\N{NARROW NO-BREAK SPACE}"
+
+
+@pytest_asyncio.fixture
+async def template(furnish: Furnish) -> str:
+    await furnish("morning", a_morning)
+    return "morning"
+
+
+@pytest_asyncio.fixture
+async def world(engine: AsyncEngine, furnish: Furnish) -> World:
+    made = World(engine)
+    made.recall(await furnish("morning", a_morning))
+    return made
 
 
 @pytest_asyncio.fixture
@@ -31,7 +45,6 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 async def test_it_is_whole_in_three_languages_without_a_script(world: World, tmp_path: Path) -> None:
-    await morning(world)
     async with serving(world.engine, world, tmp_path) as site:
         for language in LANGUAGES:
             code, headers, body = await site.get("/", **{"Accept-Language": f"{language}-KZ,de;q=0.5"})
@@ -49,7 +62,6 @@ async def test_it_is_whole_in_three_languages_without_a_script(world: World, tmp
 
 async def test_luck_and_history_are_those_of_the_ledger(world: World, tmp_path: Path) -> None:
     """I2: 29 shares were to be expected to find 29 / 4 blocks; six were found, one of them lost."""
-    await morning(world)
     async with serving(world.engine, world, tmp_path) as site:
         told = await site.status()
         points = json.loads((await site.get("/api/v1/hashrate"))[2])
@@ -72,17 +84,14 @@ async def test_luck_and_history_are_those_of_the_ledger(world: World, tmp_path: 
     assert (picture[0], picture[1]["Content-Type"]) == (200, "image/svg+xml")
 
 
-@pytest.mark.parametrize("size", [chromium.DESKTOP, chromium.PHONE], ids=["desktop", "phone"])
-async def test_the_numbers_are_there_and_fit(
-    browser: Browser, world: World, tmp_path: Path, size: tuple[int, int]
-) -> None:
-    await morning(world)
+async def test_the_numbers_are_there_and_fit(browser: Browser, world: World, tmp_path: Path) -> None:
     async with serving(world.engine, world, tmp_path) as site:
         told = await site.status()
-        await browser.size(*size)
-        await browser.open(site.url + "/")
+        for size in (chromium.DESKTOP, chromium.PHONE):
+            await browser.size(*size)
+            await browser.open(site.url + "/")
+            assert await browser.evaluate("document.documentElement.scrollWidth") <= size[0]
         text = await browser.text()
-        wide = await browser.evaluate("document.documentElement.scrollWidth")
         assert (await browser.screenshot()).startswith(b"\x89PNG")
     for one in told["miners"]:
         assert one["title"] in text
@@ -95,15 +104,13 @@ async def test_the_numbers_are_there_and_fit(
         *("Balances: rewards held are what is owed", told["reports"][0]["sha256"][:10]),
     ):
         assert words in text, words
-    assert wide <= size[0]
     assert browser.complaints == []
 
 
-async def test_numbers_stay_fresh_without_loading_the_page_again(
+async def test_numbers_stay_fresh_without_loading_the_page_again_or_it_says_so(
     browser: Browser, world: World, tmp_path: Path
 ) -> None:
     """The same elements stay, so that nothing flickers; a new row comes, a number changes in its place."""
-    await morning(world)
     async with serving(world.engine, world, tmp_path) as site:
         await browser.open(site.url + "/")
         await browser.evaluate("document.querySelector('.tile dd').mine = 'kept'")
@@ -117,14 +124,9 @@ async def test_numbers_stay_fresh_without_loading_the_page_again(
         text = await browser.text()
         assert await browser.evaluate("document.querySelector('.tile dd').mine") == "kept"
         assert await browser.evaluate("window.mine") == "not loaded again"
-    assert "650 TH/s" in text
-    assert "77" in text
-    assert browser.complaints == []
-
-
-async def test_a_page_that_is_no_longer_fresh_says_so(browser: Browser, world: World, tmp_path: Path) -> None:
-    async with serving(world.engine, world, tmp_path) as site:
-        await browser.open(site.url + "/")
+        assert "650 TH/s" in text
+        assert "77" in text
+        assert browser.complaints == []
         assert not await browser.evaluate("document.getElementById('stale').checkVisibility()")
     await browser.until("document.getElementById('stale').checkVisibility()")
     assert "no longer fresh" in await browser.text()

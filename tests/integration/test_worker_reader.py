@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
+import zstandard
 
 from pool.pages import worker_reader
 from pool.pages.worker_reader import FILE, WorkerReader
 from pool.pages.workers import DAY_US
+from pool.reading import DatabaseAway
+from pool.records import Record
 from tests.integration.ledger_world import RULES, World
 from tests.integration.web_world import MINUTE, SHARE
 
@@ -71,7 +77,7 @@ async def test_a_restart_goes_on_where_the_file_ends(
     assert (await counted(reader_of(world, tmp_path)))[1, "rig1"][1] == told[1, "rig1"][1] + 1
 
 
-@pytest.mark.parametrize("damage", ["cut", "other database"])
+@pytest.mark.parametrize("damage", ["cut", "other rings", "other database"])
 async def test_a_file_that_does_not_fit_is_left_alone(world: World, tmp_path: Path, damage: str) -> None:
     await day_of_work(world)
     before = reader_of(world, tmp_path)
@@ -79,6 +85,11 @@ async def test_a_file_that_does_not_fit_is_left_alone(world: World, tmp_path: Pa
     await before.keep()
     if damage == "cut":
         (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes()[:-9])
+    elif damage == "other rings":
+        kept = msgspec.msgpack.decode(zstandard.decompress((tmp_path / FILE).read_bytes()))
+        for one in kept[-1]:
+            one[3] = one[3][:-3]
+        (tmp_path / FILE).write_bytes(zstandard.compress(msgspec.msgpack.encode(kept)))
     else:
         async with world.engine.begin() as connection:
             await connection.execute(sa.text("UPDATE batch SET taken_us = taken_us + 1 WHERE position = 31"))
@@ -95,3 +106,60 @@ async def test_the_first_look_reads_so_many_records_at_most(
     told = await counted(reader)
     assert told[1, "rig1"][1] == 5
     assert reader.workers.since_us == world.now_us - 5 * HOUR - MINUTE, "as what is told says"
+
+
+async def test_a_database_that_goes_away_at_the_beginning_is_begun_with_again(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not read from its first batch on."""
+    await day_of_work(world)
+    before = reader_of(world, tmp_path)
+    told = await counted(before)
+    await before.keep()
+    reader = reader_of(world, tmp_path)
+
+    async def away(*_: object) -> bool:
+        raise DatabaseAway("away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(worker_reader, "_holds", away)
+        with pytest.raises(DatabaseAway):
+            await reader.advance()
+    assert await counted(reader) == told
+    assert reader.workers.since_us == world.now_us - DAY_US
+
+
+async def test_who_leaves_in_the_middle_of_a_look_makes_nothing_counted_twice(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream's look is cancelled with the stream; a thread goes on."""
+    await day_of_work(world)
+    reader = reader_of(world, tmp_path)
+    decode, begun, go_on = worker_reader.decode_batch, threading.Event(), threading.Event()
+
+    def slowly(payload: bytes) -> list[Record]:
+        begun.set()
+        go_on.wait(10)
+        return decode(payload)
+
+    monkeypatch.setattr(worker_reader, "decode_batch", slowly)
+    look = asyncio.create_task(reader.advance())
+    await asyncio.to_thread(begun.wait, 10)
+    look.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await look
+    again = asyncio.create_task(reader.advance())
+    await asyncio.sleep(0.1)
+    go_on.set()
+    await again
+    assert await counted(reader) == await counted(reader_of(world, tmp_path))
+
+
+async def test_a_pool_that_has_long_been_idle_is_counted_whole(world: World, tmp_path: Path) -> None:
+    await day_of_work(world)
+    reader = reader_of(world, tmp_path)
+    world.now_us += 2 * DAY_US
+    async with world.engine.begin() as connection:
+        await connection.execute(sa.text("DELETE FROM batch"))
+    assert await counted(reader) == {}
+    assert reader.whole

@@ -15,12 +15,13 @@ from typing import Any, cast
 import pytest
 from structlog.typing import EventDict
 
-from pool import app, register_follower, resources
+from pool import app, ledger_role, register_follower, resources
 from pool.config import DEMO, ConfigError, Settings
 from pool.embedded_postgres import EmbeddedPostgres
 from pool.forwarder import Forwarder, ForwarderError
 from pool.metrics import Metrics
 from pool.preflight import ALL_ROLES, Role
+from pool.process import Process
 from pool.register_follower import RegisterFollower
 from register.register import Register
 from tests.integration.free_port import free_port
@@ -175,14 +176,14 @@ async def test_a_role_that_fails_again_and_again_leaves_nothing_behind(
         raise ValueError("a batch that cannot be true")
 
     monkeypatch.setattr("pool.telemetry.process.RESTART_SECONDS", 0)
-    monkeypatch.setattr(app, "migrate", fail)
+    monkeypatch.setattr(ledger_role, "migrate", fail)
     metrics = Metrics()
-    process = app.Process(
+    process = Process(
         settings_in(tmp_path), ALL_ROLES, cast("Any", None), cast("Any", None), [], metrics, None, None
     )
-    ledger = app._new_ledger(process)
+    ledger, _ = ledger_role.new_ledger(process)
     reads = len(metrics._reader.reads)
-    task = process.supervise("ledger", lambda: app._ledger(process, ledger))
+    task = process.supervise("ledger", lambda: ledger_role.run_ledger(process, ledger))
     try:
         await until(lambda: tries > 5, 5)
     finally:

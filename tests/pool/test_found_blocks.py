@@ -441,19 +441,27 @@ async def test_a_block_that_was_taken_is_looked_up_until_it_is_in_a_best_chain(
     assert not [one for one in told if one["log_level"] == "error"]
 
 
-@pytest.mark.parametrize(("confirmations", "place"), [(-1, "off_chain"), (None, "silent")])
+@pytest.mark.parametrize(
+    ("confirmations", "place", "said"),
+    [
+        (-1, "off_chain", ("block_off_chain", "warning")),
+        (None, "unknown", ("block_in_no_chain", "error")),
+        ("down", "silent", ("block_not_looked_up", "warning")),
+    ],
+)
 async def test_a_block_that_is_in_no_best_chain_is_an_alarm(
     make: Make,
     node: FakeNode,
     monkeypatch: pytest.MonkeyPatch,
     told: list[EventDict],
-    confirmations: int | None,
+    confirmations: int | str | None,
     place: str,
+    said: tuple[str, str],
 ) -> None:
     monkeypatch.setattr(found_blocks, "LOOKS", 3)
 
-    async def look(block_hash: str) -> int | None:
-        if confirmations is None:
+    async def look(block_hash: str) -> int | str | None:
+        if confirmations == "down":
             raise down()
         return confirmations
 
@@ -461,7 +469,8 @@ async def test_a_block_that_is_in_no_best_chain_is_an_alarm(
     places: list[str] = []
     make(on_place=places.append).found(block(1))
     await until(lambda: places == [place])
-    (event,) = [one for one in told if one["event"] == "block_in_no_chain"]
+    (event,) = [one for one in told if one["event"] == said[0]]
+    assert event["log_level"] == said[1]
     assert (event["block"], event["reason"]) == (block(1).record.block_hash, f"node: {place}")
 
 

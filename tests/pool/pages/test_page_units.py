@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import xml.etree.ElementTree as ET
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import pytest
@@ -13,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
+from pool.pages.account_reader import AccountReader
 from pool.pages.charts import hashrate_chart, scale_of
 from pool.pages.history import SPAN_US, Point
 from pool.pages.live import Streams, viewer_of
 from pool.pages.miner_page import address_with, asked_of
 from pool.pages.qr import qr_picture
 from pool.pages.speech import SPEECH, language_for
-from pool.pages.status_page import drawn_of, host_of
+from pool.pages.status_page import Pictures, drawn_of, host_of
 from pool.pages.technician import LINK_SECONDS, ticket, valid_until
 from pool.pages.worker_rows import Query
 from register.catalogue import messages
@@ -90,6 +92,22 @@ def test_a_chart_is_a_picture_without_script_that_loads_nothing(size: str) -> No
     told = drawn_of(points, local)
     assert (told.least, told.most, len(told.hours)) == (0, 143 * 10**15, 24)
     assert told.hours[0].hashrate == (138 + 143) * 10**15 // 2
+
+
+def test_a_chart_is_drawn_again_when_the_past_fills_up() -> None:
+    """The first looks of a process read a part of the day; a gateway may send its spool late."""
+    pictures = Pictures(local)
+    some = tuple(Point(NOW + number * SPAN_US, 0) for number in range(5))
+    all_ = (Point(NOW, 10**15), *some[1:])
+    assert pictures.of(1, some, "wide").body != pictures.of(1, all_, "wide").body
+    assert drawn_of(some, local).mark != drawn_of(all_, local).mark
+
+
+def test_many_different_questions_do_not_fill_the_memory() -> None:
+    reader = AccountReader(*(cast(Any, None),) * 4)
+    for number in range(1000):
+        reader._keep(("list", 1, Query(search=str(number))), 0, number)
+    assert len(reader._kept) == 1
 
 
 def test_a_qr_code_is_black_on_white_with_its_margin() -> None:

@@ -25,6 +25,7 @@ from structlog.typing import EventDict
 from pool import work
 from pool.config import Listen
 from pool.database import LEDGER_LOCK
+from pool.intake import LedgerError
 from pool.ledger import Ledger
 from pool.pool_section import PoolSection
 from pool.records import Reject
@@ -33,7 +34,7 @@ from pool.telemetry import listener as listener_module
 from pool.telemetry import readiness
 from pool.telemetry.health import STARTING, STOPPING, Condition, Health, Service
 from pool.telemetry.listener import CONNECTIONS, Listener
-from pool.telemetry.readiness import AWAY, gateway_condition, ledger_condition, web_condition
+from pool.telemetry.readiness import AWAY, DEAF, gateway_condition, ledger_condition, web_condition
 from tests.pool.fakes import FakeNode, down, until
 from tests.pool.test_gateway import serving
 from tests.register_world import RULES
@@ -250,6 +251,13 @@ async def test_a_ledger_works_or_stands_by_or_says_why_not(
         task = asyncio.create_task(ledger.run())
         await until(lambda: ledger.standing_by)
         assert condition() == Condition(notes=("stands by: another ledger is active",))
+        with monkeypatch.context() as refusing:
+            refusing.setattr("pool.ledger.LEDGER_LOCK", "no number")
+            await asyncio.gather(task, return_exceptions=True)
+        assert isinstance(task.exception(), LedgerError)
+        assert condition().reasons, "one that stopped does not stand by"
+        task = asyncio.create_task(ledger.run())
+        await until(lambda: ledger.standing_by)
         await other.execute(sa.select(sa.func.pg_advisory_unlock(LEDGER_LOCK)))
     await until(lambda: condition() == Condition() and ledger.last_ok_at is not None)
     answers[0] = False
@@ -263,7 +271,8 @@ async def test_a_ledger_works_or_stands_by_or_says_why_not(
 
 @pytest.mark.parametrize(("answer", "reasons"), [(True, ()), (False, (AWAY,)), (None, (STARTING,))])
 def test_the_web_needs_postgresql(answer: bool | None, reasons: tuple[str, ...]) -> None:
-    assert web_condition(lambda: answer).reasons == reasons
+    assert web_condition(True, lambda: answer).reasons == reasons
+    assert web_condition(False, lambda: answer).reasons == (DEAF,)
 
 
 @pytest.mark.parametrize("abstract", [False, True])

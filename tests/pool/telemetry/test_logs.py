@@ -183,13 +183,16 @@ def test_no_secret_is_told_in_whatever_form_a_library_quotes_it(lines: Lines) ->
         token="anything",
         wallet_password="anything",
         words="password=hunter2 at the end",
+        query="GET /x?access_token=hunter3&a=1 api_key=hunter4 {'db_password': 'hunter5 hunter6'}",
+        bot="https://api.example/bot12345:AAbbCCddEEffGGhhIIjjKKll/sendMessage",
+        odd="postgresql://dmpool:hunter7@hunter8@db/dmpool",
     )
     try:
         raise ValueError(f"cannot use {SECRETS[1]}")  # noqa: TRY301
     except ValueError:
         log.exception("node_failed")
     said = "\n".join(lines())
-    for secret in (*SECRETS[:3], "s3cret", "short@", "hunter2", "anything", "abcdefghijkl", pair):
+    for secret in (*SECRETS[:3], "s3cret", "short@", "hunter", "GGhhII", "anything", "abcdefghijkl", pair):
         assert secret not in said
     assert said.count(concealed.MARK) >= 10
     assert "127.0.0.1:8332" in said, "what is no secret stays"
