@@ -124,7 +124,8 @@ class ShareRecorder:
         if self._found_blocks.found(block):
             self._solved = record
             self._blocks_found.inc()
-            log.info("block_found", block=record.block_hash, height=record.height, worker=record.worker)
+            finder = worker.username if worker else ""
+            log.info("block_found", block=record.block_hash, height=record.height, worker=finder)
 
     def require_room(self) -> None:
         """Raises Closed when the spool is full."""
