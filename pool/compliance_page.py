@@ -12,16 +12,15 @@ import asyncio
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
-import jinja2
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse
 
 from pool import register_store, wording
 from pool.compliance_wording import LABELS, TONES, days_left, words_of
 from pool.config import Settings
+from pool.page_templates import environment
 from pool.reading import DatabaseAway, asking, reading
 from pool.register_desk import Desk
 from pool.register_figures import Figures, figures
@@ -158,10 +157,10 @@ class View:
 def compliance_router(desk: Desk, settings: Settings) -> APIRouter:
     """The page, to be put under no prefix."""
     router = APIRouter(include_in_schema=False)
-    environment = _environment()
+    templates = environment(wording.number, wording.moment, wording.zone)
     template, without = (
-        environment.get_template("compliance.html"),
-        environment.get_template("compliance_refused.html"),
+        templates.get_template("compliance.html"),
+        templates.get_template("compliance_refused.html"),
     )
 
     def refused(error: HTTPException) -> HTMLResponse:
@@ -185,19 +184,6 @@ def compliance_router(desk: Desk, settings: Settings) -> APIRouter:
 
 def _headers(more: Any = None) -> dict[str, str]:
     return {"Cache-Control": "private, no-store", "Vary": "Authorization", **(more or {})}
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).resolve().parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for write in (wording.number, wording.moment, wording.zone):
-        environment.filters[write.__name__] = write
-    return environment
 
 
 async def _look(desk: Desk) -> View:

@@ -10,10 +10,8 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
-import jinja2
 from babel.core import negotiate_locale
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -21,6 +19,7 @@ from markupsafe import Markup, escape
 
 from pool import wording
 from pool.config import Settings
+from pool.page_templates import environment
 from register.catalogue import day_text, text
 from register.miner import LANGUAGES, Language
 
@@ -87,17 +86,9 @@ class Pages:
 
     def __init__(self, settings: Settings) -> None:
         self._pool = settings.pool
-        self._environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(Path(__file__).resolve().parent / "templates"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
+        self._environment = environment(
+            wording.number, wording.moment, wording.zone, unbroken, size=size_text
         )
-        for write in (wording.number, wording.moment, wording.zone):
-            self._environment.filters[write.__name__] = write
-        self._environment.filters["size"] = size_text
-        self._environment.filters["unbroken"] = unbroken
 
     def render(
         self,

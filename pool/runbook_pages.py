@@ -16,7 +16,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import jinja2
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import HTMLResponse
 from markdown_it import MarkdownIt
@@ -24,6 +23,7 @@ from markdown_it.token import Token
 from markupsafe import Markup
 
 from pool.config import Settings
+from pool.page_templates import environment
 
 DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
 INDEX: Final = "README"
@@ -49,18 +49,12 @@ def runbook_router(settings: Settings, docs: Path = DOCS) -> APIRouter:
     """The routes, to be put at the root."""
     router = APIRouter()
     pages = files(docs)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).resolve().parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    templates = environment()
 
     @cache  # the list is closed
     def rendered(name: str) -> str:
         page = read_page(name, pages)
-        return environment.get_template("runbook.html").render(
+        return templates.get_template("runbook.html").render(
             page=page,
             name=f"{page.title}: {settings.pool.name}",
             pool=settings.pool.name,

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any, Final
 
-import jinja2
 import structlog
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -20,6 +18,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from payouts.statement import Part, Period, Statement, StatementError
 from pool import wording
 from pool.config import Settings
+from pool.page_templates import environment
 from pool.problems import Problem
 from pool.reading import DatabaseAway, reading
 from pool.register_desk import Desk, answer
@@ -127,16 +126,10 @@ class _Pages:
     def __init__(self, settings: Settings, office: Office) -> None:
         self.office = office
         self._name = settings.pool.name
-        self._environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(Path(__file__).resolve().parent / "templates"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
+        self._environment = environment(
+            *(wording.number, wording.bitcoin, wording.moment, wording.zone, wording.short_block),
+            remainder=_remainder,
         )
-        for write in (wording.number, wording.bitcoin, wording.moment, wording.zone, wording.short_block):
-            self._environment.filters[write.__name__] = write
-        self._environment.filters["remainder"] = _remainder
 
     def page(self, made: Statement, language: Language) -> str:
         """The statement in a language."""

@@ -10,20 +10,18 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import jinja2
 from fastapi import Request
 
 from payouts.block_state import MATURITY
-from pool import wording
+from pool import page_templates, wording
 from pool.portal_pages import NAMES, language_of
 from pool.status import BlockView
 from register.catalogue import day_text, text
 from register.miner import LANGUAGES, Language
 
-TEMPLATES: Final = Path(__file__).resolve().parent.parent / "templates"
 _LENGTHS: Final = ((86_400, "age_days"), (3600, "age_hours"), (60, "age_minutes"))
 
 Say = Callable[..., str]
@@ -107,20 +105,10 @@ SPEECH: Final = {language: Speech(language) for language in LANGUAGES}
 
 def environment() -> jinja2.Environment:
     """What templates of these pages are rendered by."""
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for write in (
+    return page_templates.environment(
         *(wording.number, wording.hashrate, wording.bitcoin, wording.percent, wording.moment, wording.zone),
-        *(wording.short, wording.short_block),
-    ):
-        made.filters[write.__name__] = write
-    made.filters["minute"] = minute
-    return made
+        *(wording.short, wording.short_block, minute),
+    )
 
 
 def minute(at: dt.datetime) -> str:

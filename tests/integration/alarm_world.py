@@ -35,6 +35,7 @@ from tests.integration.free_port import free_port
 from tests.integration.pool_process import PoolProcess
 from tests.integration.prometheus_process import program_or_skip
 from tests.integration.test_river import MINERS, nodes_section, until
+from tests.machines import at_work
 from tests.stratum.certificates import CertificateFiles
 
 DURATIONS: Final = 90
@@ -279,13 +280,8 @@ class AlarmWorld:
         machines = [
             SimulatedMiner(self.gateway.stratum_url, f"{one}.rig1", 4_000) for one in list(MINERS)[:2]
         ]
-        tasks = [asyncio.create_task(machine.run()) for machine in machines]
-        try:
+        async with at_work(*machines):
             yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @asynccontextmanager

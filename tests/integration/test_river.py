@@ -22,6 +22,7 @@ from reporting.verify import verify
 from tests.integration.bitcoind_process import BitcoindProcess, running_bitcoind
 from tests.integration.pool_process import ADDRESS, PROGRAM, SIGNET_ADDRESS, PoolProcess
 from tests.integration.recount import recount
+from tests.machines import at_work
 
 COMMISSION_BPS = 137
 MINERS = {"altai": "940140000385", "ekibastuz": "990140004654", "saryarqa": "061211600012"}
@@ -41,13 +42,8 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: fl
 async def mining(pool: PoolProcess, hashrate: float) -> AsyncIterator[None]:
     """A machine of each miner at work on a pool."""
     machines = [SimulatedMiner(pool.stratum_url, f"{name}.rig1", hashrate) for name in MINERS]
-    tasks = [asyncio.create_task(machine.run()) for machine in machines]
-    try:
+    async with at_work(*machines):
         yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def nodes_section(node: BitcoindProcess) -> str:

@@ -26,6 +26,7 @@ from pool.spool import Spool
 from register.licence import Act
 from register.register import Register
 from register.rules import Rules
+from tests.machines import at_work
 from tests.pool.fakes import FakeNode, down, until
 from tests.pool.recorder_desk import desk, records_in, spooling
 from tests.register_world import RULES, clerk_of, register_of, unknown_devices
@@ -67,17 +68,6 @@ async def serving(
                 await task
 
 
-@asynccontextmanager
-async def mining(*machines: SimulatedMiner) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(machine.run()) for machine in machines]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 def test_a_certificate_that_cannot_be_used_is_a_mistake_of_the_configuration(tmp_path: Path) -> None:
     values: dict[str, Any] = {
         "data_dir": tmp_path,
@@ -115,7 +105,7 @@ async def test_simulated_miners_on_the_embedded_chain_mine_blocks_that_consensus
     chain = EmbeddedChain(tmp_path / "chain", 1 << 244)
     async with serving(tmp_path, [chain], 2.0**-22) as (gateway, url):
         machines = [SimulatedMiner(url, "alatau.s17", 20_000), SimulatedMiner(url, "altai.s17", 20_000)]
-        async with mining(*machines):
+        async with at_work(*machines):
             await until(
                 lambda: gateway.book.current is not None and gateway.book.current.template.height > 3, 30
             )
@@ -142,7 +132,7 @@ async def test_i6_a_simulated_miner_without_licence_is_told_why(tmp_path: Path) 
     register = register_of("late", first=dt.date(2024, 1, 1), last=dt.date(2025, 1, 31))
     async with serving(tmp_path, [FakeNode()], 2.0**-22, register) as (gateway, url):
         late, stranger = SimulatedMiner(url, "late.s17", 1000), SimulatedMiner(url, "stranger", 1000)
-        async with mining(late, stranger):
+        async with at_work(late, stranger):
             await until(lambda: bool(late.status.refusal and stranger.status.refusal))
         assert "L-late for digital mining activity ended on January 31, 2025" in late.status.refusal
         assert "not in the register" in stranger.status.refusal
@@ -168,7 +158,7 @@ async def test_i6_a_revoked_miner_is_refused_while_connected_and_sent_away(
     monkeypatch.setattr("stratum.server.REVIEWS", 1)
     async with serving(tmp_path, [FakeNode()], 2.0**-26) as (gateway, url):
         machine, other = SimulatedMiner(url, "alatau.s17", 5000), SimulatedMiner(url, "altai.s17", 5000)
-        async with mining(machine, other):
+        async with at_work(machine, other):
             await until(lambda: machine.status.accepted > 2)
             revoke(gateway, "alatau")
             await until(lambda: any("deprivation" in reason for reason in machine.status.rejected))
@@ -189,7 +179,7 @@ async def test_o07_a_machine_that_is_no_unit_works_in_quarantine(tmp_path: Path)
     rules = unknown_devices("quarantine")
     async with serving(tmp_path, [FakeNode()], 2.0**-26, rules=rules) as (gateway, url):
         machine = SimulatedMiner(url, "alatau.rig99", 5000)
-        async with mining(machine):
+        async with at_work(machine):
             await until(lambda: machine.status.accepted > 3)
         kept = records_in(gateway.spool)
         assert len(kept) >= machine.status.accepted
@@ -210,7 +200,7 @@ async def test_o07_two_machines_of_one_name_are_a_duplicate(
             seen.update({one.sighting.detail: one.count for one in gateway.sightings.drain()})
             return seen["alatau-s17"]
 
-        async with mining(*twins):
+        async with at_work(*twins):
             await until(lambda: duplicates() > 3)
         assert set(seen) == {"alatau-s17"}
 
@@ -245,7 +235,7 @@ async def test_a_gateway_takes_up_what_an_earlier_one_left(
 async def test_a_stop_ends_connections_and_keeps_what_was_accepted(tmp_path: Path) -> None:
     async with serving(tmp_path, [FakeNode()], 2.0**-26) as (gateway, url):
         machine = SimulatedMiner(url, "alatau.s17", 50_000)
-        async with mining(machine):
+        async with at_work(machine):
             await until(lambda: machine.status.accepted > 5)
     assert gateway.server.counts.closed["shutdown"] <= 1
     async with spooling(tmp_path) as spool:
@@ -257,7 +247,7 @@ async def test_a_stop_ends_connections_and_keeps_what_was_accepted(tmp_path: Pat
 async def test_gauges_are_read_when_they_are_scraped(tmp_path: Path) -> None:
     async with serving(tmp_path, [FakeNode()], 2.0**-26) as (gateway, url):
         machine = SimulatedMiner(url, "alatau.s17", 5000)
-        async with mining(machine):
+        async with at_work(machine):
             await until(lambda: machine.status.accepted > 0)
             value: Callable[[str], float | None] = gateway.metrics.registry.get_sample_value
             list(gateway.metrics.registry.collect())
@@ -279,7 +269,7 @@ async def test_a_simulated_miner_comes_back_when_the_pool_does(
     monkeypatch.setattr("pool.simulate.RECONNECT_SECONDS", 0.02)
     async with serving(tmp_path, [FakeNode()], 2.0**-26) as (gateway, url):
         machine = SimulatedMiner(url, "alatau.s17", 5000)
-        async with mining(machine):
+        async with at_work(machine):
             await until(lambda: machine.status.accepted > 0)
             for connection in list(gateway.server.connections):
                 connection.end("test")
