@@ -113,9 +113,12 @@ class RegisterAuth:
             kept = miner.statement_token_sha256 if miner is not None else ""
             if kept and hmac.compare_digest(kept, token_hash(token)):
                 return account
-        return (await self.viewer(request)).name
+        # Miners have tokens of their own where nobody has one for the register yet: their browser must ask.
+        return (await self._person(request, token, "Basic", before_anybody=True)).name
 
-    async def _person(self, request: Request, token: str | None, scheme: str) -> Actor:
+    async def _person(
+        self, request: Request, token: str | None, scheme: str, *, before_anybody: bool = False
+    ) -> Actor:
         address = address_of(request)
         wait = self._attempts.wait_seconds(address)
         if wait and token is not None and token_hash(token) not in self._proven:
@@ -125,7 +128,7 @@ class RegisterAuth:
                 {"Retry-After": str(wait)},
             )
         register = await self._live.current()
-        if not any(not one.revoked for one in register.people.values()):
+        if not before_anybody and all(one.revoked for one in register.people.values()):
             raise HTTPException(403, NOBODY)
         if token is None:
             raise HTTPException(401, NEEDED, _challenge(scheme))

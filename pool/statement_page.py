@@ -47,7 +47,6 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
             (code, meaning, ("text/html", "application/json"))
             for code, meaning in (
                 (401, "No token, or a wrong one."),
-                (403, "Nobody may use the register yet."),
                 (404, "There is no such account or period."),
                 (429, "Too many wrong tokens from this address."),
                 (500, "The ledger contradicts itself about this statement."),

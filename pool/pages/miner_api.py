@@ -22,7 +22,6 @@ from register.miner import Language
 
 _REFUSED: Final[Answers] = {
     401: problem("No token, or a wrong one."),
-    403: problem("Nobody may use the register yet."),
     404: problem("There is no such account, or no such worker."),
     422: unclear("The question cannot be answered as it was put."),
     429: problem("Too many wrong tokens from this address, or too many requests for this account."),

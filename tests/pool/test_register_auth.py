@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
+from fastapi import HTTPException
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
 from pool import register_auth
-from pool.register_auth import ATTEMPT_SECONDS, ATTEMPTS, Attempts, address_of
+from pool.live_register import LiveRegister
+from pool.register_auth import ATTEMPT_SECONDS, ATTEMPTS, Attempts, RegisterAuth, address_of
+from register.register import Register
 
 
 class Clock:
@@ -88,3 +93,25 @@ def test_guesses_are_never_heard_more_often_than_granted(steps: list[tuple[bool,
 )
 def test_one_subscriber_is_one_address(host: str | None, address: str) -> None:
     assert address_of(request_from(host)) == address
+
+
+class Nobody:
+    """A live register in which nobody is entered yet, as in the demo."""
+
+    async def current(self) -> Register:
+        return Register()
+
+
+@pytest.mark.parametrize("credentials", [[], [(b"authorization", b"Basic eDp3cm9uZw==")]])
+async def test_a_miners_browser_asks_for_the_token_also_before_anybody_may_use_the_register(
+    credentials: list[Any],
+) -> None:
+    auth = RegisterAuth(cast("LiveRegister", Nobody()))
+    request = Request({"type": "http", "headers": credentials, "client": ("192.0.2.1", 1)})
+    with pytest.raises(HTTPException) as refused:
+        await auth.statement_viewer(request, "altai")
+    assert refused.value.status_code == 401
+    assert (refused.value.headers or {})["WWW-Authenticate"].startswith("Basic")
+    with pytest.raises(HTTPException) as refused:
+        await auth.viewer(request)
+    assert refused.value.status_code == 403
